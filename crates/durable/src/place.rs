@@ -1,0 +1,37 @@
+//! Directories that are still there after a power cut.
+
+use std::io;
+use std::path::Path;
+
+use crate::fs::Fs;
+
+/// Makes `dir` and its missing parents, and flushes the entry of each that was missing. Costs one look when it is
+/// there already: whoever made it may then have died before the flush, which is why a journal flushes the way to its
+/// directory once more when it is new.
+pub fn create_dir_durably<F: Fs>(fs: &F, dir: &Path, mode: u32) -> io::Result<()> {
+    if fs.metadata(dir).is_ok_and(|meta| meta.dir) {
+        return Ok(());
+    }
+    let parents: Vec<&Path> = dir.ancestors().skip(1).filter(|path| !path.as_os_str().is_empty()).collect();
+    let there = parents.iter().position(|path| fs.metadata(path).is_ok_and(|meta| meta.dir));
+    fs.create_dir_all(dir, mode)?;
+    for parent in parents.iter().take(there.map_or(parents.len(), |at| at + 1)) {
+        fs.sync_dir(parent)?;
+    }
+    Ok(())
+}
+
+/// Whether what is kept in `dir` is lost at every reboot because its file system is in memory.
+pub fn is_volatile(dir: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let (Ok(meta), Ok(mounts)) = (std::fs::metadata(dir), std::fs::read_to_string("/proc/self/mountinfo"))
+    else {
+        return false;
+    };
+    let (major, minor) = ((meta.dev() >> 8) & 0xfff, (meta.dev() & 0xff) | ((meta.dev() >> 12) & 0xfff00));
+    let device = format!("{major}:{minor}");
+    mounts.lines().any(|line| {
+        let kind = line.split(" - ").nth(1).and_then(|rest| rest.split(' ').next());
+        line.split(' ').nth(2) == Some(&device) && matches!(kind, Some("tmpfs" | "ramfs"))
+    })
+}
