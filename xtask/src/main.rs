@@ -1,0 +1,52 @@
+//! The repository's own chores: `cargo demo`, `cargo xtask bench ipam`, `cargo xtask dist`.
+//!
+//! Nothing here ships on a node. Each chore drives or builds the real binaries; none of them links the product's
+//! crates, so what they show is what a container runtime would see.
+
+mod bench;
+mod cargo;
+mod cni_driver;
+mod demo;
+mod dist;
+mod prng;
+mod scratch;
+mod table;
+
+use std::process::ExitCode;
+
+/// What went wrong, to what, and what to do about it: printed as it is.
+pub type Result<T> = std::result::Result<T, String>;
+
+const USAGE: &str = "\
+usage:
+  cargo demo        [--plugin PATH]
+      twenty pods, one power cut: before and after, beside stock host-local's rule
+  cargo xtask bench ipam [--leases N,N,…] [--rounds N] [--dir DIR] [--plugin PATH] [--write]
+      the plugin against Debian's host-local; --write puts the report into docs/benchmarks.md
+  cargo xtask dist
+      static binaries for x86_64 and aarch64 in target/dist/
+
+--plugin runs that binary instead of building edgekeep-ipam.
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["demo", rest @ ..] => demo::main(rest),
+        ["bench", "ipam", rest @ ..] => bench::main(rest),
+        ["dist"] => dist::main(),
+        ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            Ok(ExitCode::SUCCESS)
+        }
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    outcome.unwrap_or_else(|message| {
+        eprintln!("xtask: {message}");
+        ExitCode::FAILURE
+    })
+}
