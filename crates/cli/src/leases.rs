@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use durable::os::OsFs;
 
-use crate::{Failure, Look, Output, table, variable};
+use crate::args::{Look, Output};
+use crate::{Failure, table, variable};
 
 /// How long to wait for a plugin call that is under way.
 const WAIT: std::time::Duration = std::time::Duration::from_secs(10);

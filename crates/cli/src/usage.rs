@@ -3,7 +3,8 @@
 use lease::inspect::{Usage, View};
 use serde_json::{Value, json};
 
-use crate::{Failure, Look, Output, leases, table};
+use crate::args::{Look, Output};
+use crate::{Failure, leases, table};
 
 pub fn run(look: &Look) -> Result<(), Failure> {
     let (views, _) = leases::views(look)?;

@@ -1,0 +1,49 @@
+//! The program `edgekeep`: parses, calls, prints. What it knows, it knows from the crates below.
+//!
+//! Exit codes: 0 done, 1 failed, 2 called wrongly.
+
+pub mod args;
+
+mod leases;
+mod table;
+mod usage;
+
+use durable::os::OsFs;
+use lease::machine::Dirs;
+
+use crate::args::{Cli, Command, Places};
+
+/// What went wrong, for the person at the terminal.
+pub type Failure = String;
+
+/// Does what was typed.
+pub fn run(cli: &Cli) -> Result<(), Failure> {
+    match &cli.command {
+        Command::Leases(look) => leases::run(look),
+        Command::Usage(look) => usage::run(look),
+        Command::MarkBoot(places) => mark_boot(places),
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+}
+
+impl Places {
+    fn dirs(&self) -> Result<Dirs, Failure> {
+        let node = lease::machine::node_file(&OsFs, variable).map_err(|e| e.msg)?;
+        let dirs = Dirs::resolve(variable, &node);
+        Ok(Dirs {
+            state: self.state_dir.clone().unwrap_or(dirs.state),
+            run: self.run_dir.clone().unwrap_or(dirs.run),
+            ..dirs
+        })
+    }
+}
+
+fn mark_boot(places: &Places) -> Result<(), Failure> {
+    let now = lease::machine::now(&OsFs, variable).map_err(|e| e.to_string())?;
+    let run = places.dirs()?.run;
+    lease::boot::Marker::make(&OsFs, &run, &now)
+        .map_err(|e| format!("cannot write the boot marker in {}: {e}", run.display()))
+}
