@@ -3,11 +3,11 @@
 use lease::inspect::{Usage, View};
 use serde_json::{Value, json};
 
-use crate::args::{Look, Output};
+use crate::args::{Output, Pools};
 use crate::{Failure, leases, table};
 
-pub fn run(look: &Look) -> Result<(), Failure> {
-    let (views, _) = leases::views(look)?;
+pub fn run(look: &Pools) -> Result<(), Failure> {
+    let (views, _) = leases::views(&look.select, &look.places)?;
     table::print(&match look.output {
         Output::Json => {
             format!("{:#}\n", json!({ "networks": views.iter().map(document).collect::<Vec<_>>() }))

@@ -79,16 +79,15 @@ impl<F: Fs> Store<'_, F> {
     }
 
     fn is_leftover(&self, binding: &Binding, age: Stamp) -> bool {
-        if binding.boot == self.now.boot { age.secs < binding.since } else { age.secs <= binding.since + SAME_CALL }
+        if binding.boot == self.now.boot {
+            age.secs < binding.since
+        } else {
+            age.secs <= binding.since + SAME_CALL
+        }
     }
 
     /// A lease file whose content no host-local writes: cut off by a crash, or a stranger's.
-    fn mend(
-        &mut self,
-        address: IpAddr,
-        holder: Option<(u32, Binding)>,
-        content: &[u8],
-    ) -> Result<(), Error> {
+    fn mend(&mut self, address: IpAddr, holder: Option<(u32, Binding)>, content: &[u8]) -> Result<(), Error> {
         let path = self.directory.lease_path(address);
         let live = holder.filter(|(_, binding)| binding.class(&self.now.boot) == Class::Live);
         if self.fs.metadata(&path).is_ok_and(|meta| !meta.file) {
@@ -122,9 +121,9 @@ impl<F: Fs> Store<'_, F> {
             self.directory.release(address)?;
         }
         let boot = if dead { String::new() } else { self.now.boot.clone() };
-        let known = self.by_container(&owner.container, &owner.ifname)?.filter(|(_, binding)| {
-            binding.foreign && binding.state == State::Live && binding.boot == boot
-        });
+        let known = self
+            .by_container(&owner.container, &owner.ifname)?
+            .filter(|(_, binding)| binding.foreign && binding.state == State::Live && binding.boot == boot);
         if let Some((slot, mut binding)) = known {
             if !binding.addresses.contains(&address) {
                 binding.addresses.push(address);
@@ -163,7 +162,9 @@ impl<F: Fs> Store<'_, F> {
         let value = |wanted: &str| {
             pairs.iter().find_map(|pair| match pair {
                 Json::List(words) => match words.as_slice() {
-                    [Json::Str(key), Json::Str(value)] if key == wanted && !value.is_empty() => Some(value.clone()),
+                    [Json::Str(key), Json::Str(value)] if key == wanted && !value.is_empty() => {
+                        Some(value.clone())
+                    }
                     _ => None,
                 },
                 _ => None,
@@ -214,7 +215,8 @@ impl<F: Fs> Store<'_, F> {
             return Ok(());
         }
         for (address, namespace, pod, _) in found {
-            let identity = Identity::Pod { namespace: namespace.clone(), name: pod.clone(), uid: String::new() };
+            let identity =
+                Identity::Pod { namespace: namespace.clone(), name: pod.clone(), uid: String::new() };
             match self.by_address(*address)? {
                 Some((slot, binding)) if binding.pod().is_none() => {
                     self.commit(&Record::Bind { slot, binding: Binding { identity, ..binding } })?;

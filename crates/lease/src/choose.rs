@@ -71,21 +71,13 @@ impl<F: Fs> Store<'_, F> {
         }
         let taken = match self.by_address(address)? {
             Some((slot, _)) if home.is_some_and(|(own, _)| own == slot) => false,
-            Some((_, holder)) => {
-                !self.may_reclaim(holder.class(&self.now.boot)) || self.is_occupied(&holder)
-            }
+            Some((_, holder)) => !self.may_reclaim(holder.class(&self.now.boot)) || self.is_occupied(&holder),
             None => false,
         };
         if taken { Err(Error::Unavailable { set: at, address, ranges: set.to_string() }) } else { Ok(()) }
     }
 
-    fn pick(
-        &self,
-        at: usize,
-        set: &RangeSet,
-        chosen: &[Choice],
-        home: Option<u32>,
-    ) -> Result<IpAddr, Error> {
+    fn pick(&self, at: usize, set: &RangeSet, chosen: &[Choice], home: Option<u32>) -> Result<IpAddr, Error> {
         if let Some(address) = self.unbound(at, set, chosen)? {
             return Ok(address);
         }

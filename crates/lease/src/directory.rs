@@ -27,7 +27,11 @@ pub(crate) struct Owner {
 
 impl Owner {
     fn encode(container: &str, ifname: &str) -> String {
-        if ifname.is_empty() { container.trim().to_owned() } else { format!("{}\r\n{ifname}", container.trim()) }
+        if ifname.is_empty() {
+            container.trim().to_owned()
+        } else {
+            format!("{}\r\n{ifname}", container.trim())
+        }
     }
 
     /// `None` for content that no host-local writes.
@@ -61,7 +65,9 @@ impl Entry {
         // OpenYurt's patch of host-local: an empty file ip_namespace_name; neither part can hold an underscore.
         let mut parts = name.split('_');
         match (parts.next().map(str::parse), parts.next(), parts.next(), parts.next()) {
-            (Some(Ok(address)), Some(namespace), Some(pod), None) if !namespace.is_empty() && !pod.is_empty() => {
+            (Some(Ok(address)), Some(namespace), Some(pod), None)
+                if !namespace.is_empty() && !pod.is_empty() =>
+            {
                 Entry::Reservation(address, namespace.to_owned(), pod.to_owned())
             }
             _ => Entry::Other,
@@ -146,7 +152,9 @@ impl<'a, F: Fs> Directory<'a, F> {
 
     /// Whether the lease of `address` is this container's.
     pub fn is_held_by(&self, address: IpAddr, container: &str, ifname: &str) -> Result<bool, Error> {
-        Ok(matches!(self.owner(address)?, Some(Ok(owner)) if owner.container == container && owner.ifname == ifname))
+        Ok(
+            matches!(self.owner(address)?, Some(Ok(owner)) if owner.container == container && owner.ifname == ifname),
+        )
     }
 
     /// Makes the lease file of an address that must have none: the step at which two programs cannot both succeed.

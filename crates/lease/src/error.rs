@@ -61,6 +61,13 @@ pub enum Error {
     Journal(durable::journal::Error),
     /// The address could not be made durable.
     NotDurable(io::Error),
+    /// A binding that an operator wants to end is in use.
+    InUse {
+        /// Whose it is.
+        identity: crate::Identity,
+        /// The sandbox that has it.
+        container: String,
+    },
     /// Another program changed the directory while it was locked.
     Interfered(PathBuf),
 }
@@ -98,8 +105,15 @@ impl std::fmt::Display for Error {
             Error::Io { what, path, source } => write!(f, "cannot {what} {}: {source}", path.display()),
             Error::Journal(e) => e.fmt(f),
             Error::NotDurable(e) => {
-                write!(f, "the address could not be made to survive a power cut, so it was not handed out: {e}")
+                write!(
+                    f,
+                    "the address could not be made to survive a power cut, so it was not handed out: {e}"
+                )
             }
+            Error::InUse { identity, container } => write!(
+                f,
+                "{identity} is live: sandbox {container} has its addresses; if you know that it is dead, say --force"
+            ),
             Error::Interfered(path) => write!(
                 f,
                 "{} was changed by a program that does not take the lock; try again",

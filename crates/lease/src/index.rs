@@ -383,7 +383,8 @@ impl<F: Fs> Index<F> {
         let mut fields = Fields(&bytes);
         let (offset, len, class) = (fields.u64(), fields.u32(), fields.u32());
         let (previous, next, durable_at) = (fields.u32(), fields.u32(), fields.u64());
-        let class = usize::try_from(class).ok().and_then(|class| Class::ALL.get(class.checked_sub(1)?)).copied();
+        let class =
+            usize::try_from(class).ok().and_then(|class| Class::ALL.get(class.checked_sub(1)?)).copied();
         Ok(Place { span: Span { offset, len }, class, durable_at, previous, next })
     }
 

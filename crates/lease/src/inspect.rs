@@ -68,6 +68,19 @@ pub struct View {
     pub reused: u64,
     /// What an operator should know.
     pub notes: Vec<String>,
+    /// Where journal and directory contradict each other.
+    pub contradictions: Vec<String>,
+    ranges: Vec<(IpAddr, IpAddr)>,
+}
+
+impl View {
+    /// Whether the network hands out this address.
+    pub fn in_range(&self, address: IpAddr) -> bool {
+        let inside = |(start, end): &(IpAddr, IpAddr)| {
+            start.is_ipv4() == address.is_ipv4() && *start <= address && address <= *end
+        };
+        self.ranges.iter().any(inside)
+    }
 }
 
 /// How full the pools of one family in one network are. Addresses, not bindings.
@@ -131,7 +144,20 @@ pub fn view<F: Fs>(fs: &F, state: &Path, network: &str, boot: &str, wait: Durati
         .iter()
         .map(|span| format!("{} bytes of the journal at offset {} cannot be read", span.len, span.offset))
         .collect();
+    let mut contradictions = Vec::new();
     if let Some(directory) = directory {
+        for row in rows.iter().filter(|row| matches!(row.held, Held::Live | Held::Foreign)) {
+            for address in &row.binding.addresses {
+                let (container, ifname) = (&row.binding.container, row.binding.file_ifname());
+                if !directory.is_held_by(*address, container, ifname)? {
+                    contradictions.push(format!(
+                        "{address} is live for {}, yet its lease file {} is not there or another's",
+                        row.binding.identity,
+                        directory.lease_path(*address).display()
+                    ));
+                }
+            }
+        }
         let found = strangers(&directory, &table)?;
         rows.extend(found.into_iter().map(|binding| Row {
             network: network.to_owned(),
@@ -152,6 +178,8 @@ pub fn view<F: Fs>(fs: &F, state: &Path, network: &str, boot: &str, wait: Durati
         given_up: table.network.given_up,
         reused: table.network.reused,
         notes,
+        contradictions,
+        ranges: table.network.sets.iter().flatten().map(|range| (range.0, range.1)).collect(),
     })
 }
 
@@ -235,7 +263,8 @@ fn usage(table: &Table, rows: &[Row], v4: bool) -> Option<Usage> {
         sum.saturating_add(span.saturating_add(1).saturating_sub(u128::from(gateway)))
     });
     let count = |wanted: &[Held]| {
-        let addresses = rows.iter().filter(|row| wanted.contains(&row.held)).flat_map(|row| &row.binding.addresses);
+        let addresses =
+            rows.iter().filter(|row| wanted.contains(&row.held)).flat_map(|row| &row.binding.addresses);
         addresses.filter(|address| ranges.iter().any(|range| contains(range, **address))).count() as u128
     };
     let (live, parked, gone) =

@@ -29,7 +29,7 @@ pub mod inspect;
 pub mod machine;
 
 pub use binding::{Binding, Identity, State, Why};
+pub use directory::release_by_scan;
 pub use error::Error;
 pub use store::{Flush, Now, Places, Store};
-pub use directory::release_by_scan;
-pub use verbs::Request;
+pub use verbs::{Request, Which};

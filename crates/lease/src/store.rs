@@ -594,7 +594,8 @@ impl<F: Fs> Books<'_, F> {
     fn read(&self, slot: u32) -> Result<Option<Binding>, Trouble> {
         let Some(place) = self.index.place(slot)? else { return Ok(None) };
         let bytes = self.journal.read(place.span);
-        let bytes = bytes.map_err(|e| Trouble::Io(PathBuf::from("journal"), io::Error::other(e.to_string())))?;
+        let bytes =
+            bytes.map_err(|e| Trouble::Io(PathBuf::from("journal"), io::Error::other(e.to_string())))?;
         match Record::decode(&bytes) {
             Some(Record::Bind { binding, .. }) => Ok(Some(binding)),
             _ => Ok(None),

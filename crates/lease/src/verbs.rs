@@ -32,6 +32,25 @@ pub struct Request {
     pub requested: Vec<IpAddr>,
 }
 
+/// Which bindings an operator means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    /// The one that has this address.
+    Address(IpAddr),
+    /// All of a pod, by namespace and name.
+    Pod(String, String),
+}
+
+impl Which {
+    /// Whether a binding is meant.
+    pub fn is(&self, binding: &Binding) -> bool {
+        match self {
+            Which::Address(address) => binding.addresses.contains(address),
+            Which::Pod(namespace, name) => binding.pod() == Some((namespace, name)),
+        }
+    }
+}
+
 impl<F: Fs> Store<'_, F> {
     /// Gives the sandbox one address per range set, in their order.
     pub fn add(&mut self, request: &Request, sets: &[RangeSet]) -> Result<Vec<IpAddr>, Error> {
@@ -97,7 +116,9 @@ impl<F: Fs> Store<'_, F> {
         choices: &[Choice],
     ) -> Result<(), Error> {
         for choice in choices {
-            if let Some((other, binding)) = self.by_address(choice.address)?.filter(|(other, _)| *other != slot) {
+            if let Some((other, binding)) =
+                self.by_address(choice.address)?.filter(|(other, _)| *other != slot)
+            {
                 self.reused += 1;
                 self.note(format!(
                     "{} goes to {}: {} held it, {:?} since {} s",
@@ -198,8 +219,9 @@ impl<F: Fs> Store<'_, F> {
                 let pod = Some((namespace.as_str(), name.as_str()));
                 self.find(Key::Pod(namespace, name, ifname), |b| b.pod() == pod && b.ifname == ifname)
             }
-            Identity::Container(id) => self
-                .find(Key::Container(id, ifname), |b| b.identity == *identity && b.ifname == ifname),
+            Identity::Container(id) => {
+                self.find(Key::Container(id, ifname), |b| b.identity == *identity && b.ifname == ifname)
+            }
         }
     }
 
@@ -300,7 +322,8 @@ impl<F: Fs> Store<'_, F> {
         };
         let Some((slot, mut binding)) = found else { return Ok(()) };
         let mut class = binding.class(&self.now.boot);
-        if let (Identity::Container(_), Some(identity @ Identity::Pod { .. })) = (&binding.identity, identity) {
+        if let (Identity::Container(_), Some(identity @ Identity::Pod { .. })) = (&binding.identity, identity)
+        {
             // A lease of stock host-local: now we learn whose it was.
             binding.identity = identity.clone();
             ifname.clone_into(&mut binding.ifname);
@@ -328,9 +351,10 @@ impl<F: Fs> Store<'_, F> {
         if self.policy.hold == Hold::For(Duration::ZERO) {
             return self.commit(&Record::End { slot });
         }
-        let elsewhere = self.of_identity(&binding.identity, &binding.ifname)?.into_iter().any(|(other, b)| {
-            other != slot && b.class(&self.now.boot) == Class::Live
-        });
+        let elsewhere = self
+            .of_identity(&binding.identity, &binding.ifname)?
+            .into_iter()
+            .any(|(other, b)| other != slot && b.class(&self.now.boot) == Class::Live);
         let (state, why) = if elsewhere { (State::Gone, Why::Replaced) } else { (State::Parked, why) };
         self.set_state(slot, binding, state, why)?;
         self.bound_gone()
@@ -354,6 +378,31 @@ impl<F: Fs> Store<'_, F> {
             }
         }
         Ok(collected)
+    }
+
+    /// Ends bindings on an operator's word; those whose sandbox may run only if `force` says so. What cannot be ended
+    /// is an error, and then none is.
+    pub fn forget(&mut self, which: &Which, force: bool) -> Result<Vec<Binding>, Error> {
+        let mut found = Vec::new();
+        for class in Class::ALL {
+            for slot in self.slots(class)? {
+                let Some(binding) = self.binding(slot)?.filter(|binding| which.is(binding)) else { continue };
+                if !force && (class == Class::Live || self.is_occupied(&binding)) {
+                    return Err(Error::InUse { identity: binding.identity, container: binding.container });
+                }
+                found.push((slot, binding));
+            }
+        }
+        for (slot, binding) in &found {
+            self.unseal();
+            self.release(binding)?;
+            self.commit(&Record::End { slot: *slot })?;
+            self.settled();
+        }
+        if !found.is_empty() {
+            self.need_flush();
+        }
+        Ok(found.into_iter().map(|(_, binding)| binding).collect())
     }
 
     /// Whether the container's interface holds a lease.

@@ -1,40 +1,66 @@
 //! `edgekeep leases`: each address, who holds it and why.
 
+mod check;
+mod export;
+mod release;
+mod watch;
+
+use durable::os::OsFs;
 use lease::inspect::{Row, View, networks, view};
 use lease::{Identity, Now};
 use serde_json::{Value, json};
 
-use durable::os::OsFs;
-
-use crate::args::{Look, Output};
+use crate::args::{Leases, LeasesAction, Look, Output, Places, Select};
 use crate::{Failure, table, variable};
 
 /// How long to wait for a plugin call that is under way.
 const WAIT: std::time::Duration = std::time::Duration::from_secs(10);
+const HEAD: [&str; 8] = ["NETWORK", "ADDRESSES", "POD", "INTERFACE", "STATE", "CONTAINER", "SINCE", "WHY"];
 
-pub fn run(look: &Look) -> Result<(), Failure> {
-    let (views, now) = views(look)?;
+pub fn run(leases: &Leases) -> Result<(), Failure> {
+    match &leases.action {
+        None if leases.look.watch => watch::run(&leases.look),
+        None => list(&leases.look),
+        Some(LeasesAction::Release(args)) => release::run(args),
+        Some(LeasesAction::Export(args)) => export::run(args),
+        Some(LeasesAction::Check(args)) => check::run(args),
+    }
+}
+
+fn list(look: &Look) -> Result<(), Failure> {
+    let (views, now) = views(&look.select, &look.places)?;
     table::print(&match look.output {
         Output::Json => {
-            format!("{:#}\n", json!({ "networks": views.iter().map(document).collect::<Vec<_>>() }))
+            let networks: Vec<Value> = views.iter().map(|view| document(view, look)).collect();
+            format!("{:#}\n", json!({ "networks": networks }))
         }
         Output::Table => {
-            let rows: Vec<Vec<String>> =
-                views.iter().flat_map(|view| &view.rows).map(|row| cells(row, &now)).collect();
-            table::render(
-                &["NETWORK", "ADDRESSES", "POD", "INTERFACE", "STATE", "CONTAINER", "SINCE", "WHY"],
-                &rows,
-            )
+            let rows = views.iter().flat_map(|view| selected(view, look));
+            table::render(&HEAD, &rows.map(|row| cells(row, &now)).collect::<Vec<_>>())
         }
     })
 }
 
+/// The rows of a network that pass the filters.
+fn selected<'a>(view: &'a View, look: &'a Look) -> impl Iterator<Item = &'a Row> {
+    view.rows.iter().filter(|row| {
+        let pod = |wanted: &String| match (row.binding.pod(), wanted.split_once('/')) {
+            (Some(pod), Some(wanted)) => pod == wanted,
+            (Some((_, name)), None) => name == wanted,
+            (None, _) => false,
+        };
+        look.pod.as_ref().is_none_or(pod)
+            && (look.state.is_empty() || look.state.iter().any(|state| state.is(row.held)))
+            && look.address.is_none_or(|address| row.binding.addresses.contains(&address))
+    })
+}
+
 /// The networks asked for, as they stand; what is wrong with one goes to stderr.
-pub fn views(look: &Look) -> Result<(Vec<View>, Now), Failure> {
+pub fn views(select: &Select, places: &Places) -> Result<(Vec<View>, Now), Failure> {
     let now = lease::machine::now(&OsFs, variable).map_err(|e| e.to_string())?;
-    let state = look.places.dirs()?.state;
+    let state = places.dirs()?.state;
     let mut names = networks(&OsFs, &state).map_err(|e| e.to_string())?;
-    if let Some(wanted) = &look.network {
+    if let Some(wanted) = &select.network {
         names.retain(|name| name == wanted);
         if names.is_empty() {
             return Err(format!("network {wanted} has no bindings in {}", state.display()));
@@ -84,12 +110,12 @@ fn ago(now: i64, since: i64) -> String {
     }
 }
 
-fn document(view: &View) -> Value {
+fn document(view: &View, look: &Look) -> Value {
     json!({
         "network": view.network,
         "directory": view.directory.display().to_string(),
         "notes": view.notes,
-        "leases": view.rows.iter().map(lease).collect::<Vec<_>>(),
+        "leases": selected(view, look).map(lease).collect::<Vec<_>>(),
     })
 }
 
