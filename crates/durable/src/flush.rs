@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::checksum;
 use crate::fs::{File, Fs, Open};
 use crate::journal::{self, Generation};
 
@@ -110,13 +111,13 @@ fn parse(mark: &impl File) -> io::Result<Option<(Generation, u64)>> {
     mark.read_at(&mut bytes, 0)?;
     let field = |at: usize| bytes.get(at..).and_then(|b| b.first_chunk()).map(|b| u64::from_le_bytes(*b));
     let sum = bytes.get(16..).and_then(|b| b.first_chunk()).map(|b| u32::from_le_bytes(*b));
-    let valid = bytes.get(..16).map(crc32fast::hash) == sum;
+    let valid = bytes.get(..16).map(|head| checksum::of(&[head])) == sum;
     Ok(field(0).zip(field(8)).filter(|_| valid))
 }
 
 fn write(mark: &impl File, generation: Generation, offset: u64) -> io::Result<()> {
     let mut bytes = [generation.to_le_bytes(), offset.to_le_bytes()].concat();
-    bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
+    bytes.extend_from_slice(&checksum::of(&[&bytes]).to_le_bytes());
     bytes.resize(LEN, 0);
     mark.write_at(&bytes, 0)
 }

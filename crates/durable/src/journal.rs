@@ -238,8 +238,9 @@ impl<F: Fs> Journal<F> {
         let mut dirty = false;
         while at < self.size {
             let Some((seq, generation, span, payload)) = self.frame_at(&mut window, at)? else {
-                dirty |= self.fill(&mut window, at, ALIGN)?.iter().take(ALIGN).any(|byte| *byte != 0);
-                at += ALIGN as u64;
+                let zeros = zeros(self.fill(&mut window, at, ALIGN)?);
+                dirty |= zeros == 0;
+                at += zeros.max(ALIGN as u64);
                 continue;
             };
             // Records are written without a gap: zeros too stand where one was lost.
@@ -354,6 +355,15 @@ type Found<'w> = (u64, Generation, Span, &'w [u8]);
 struct Window {
     bytes: Vec<u8>,
     start: u64,
+}
+
+/// How many bytes at the start of `bytes` are zero, in whole steps from one possible frame to the next. Fewer bytes
+/// than a step are the end of the file.
+fn zeros(bytes: &[u8]) -> u64 {
+    let (steps, rest) = bytes.as_chunks::<ALIGN>();
+    let zero = steps.iter().take_while(|step| **step == [0; ALIGN]).count();
+    let end = steps.is_empty() && rest.iter().all(|byte| *byte == 0);
+    ((zero + usize::from(end)) * ALIGN) as u64
 }
 
 fn span_len(start: u64, end: u64) -> u32 {

@@ -12,6 +12,8 @@ use crate::fs::{File, Fs, Meta, Open, Stamp};
 /// `O_CREAT` of Linux, the same on every architecture we build for. The standard library makes a file only when it is
 /// also opened for writing; host-local opens its lock for reading.
 const O_CREAT: i32 = 0o100;
+/// `O_NONBLOCK` of Linux, the same on every architecture we build for; without a meaning for regular files.
+const O_NONBLOCK: i32 = 0o4000;
 
 /// The file system of the machine.
 #[derive(Debug, Clone, Copy, Default)]
@@ -28,7 +30,8 @@ impl Fs for OsFs {
         let mut options = OpenOptions::new();
         options.read(true);
         match how {
-            Open::Read => &mut options,
+            // A pipe in the place of a file must not keep anybody waiting.
+            Open::Read => options.custom_flags(O_NONBLOCK),
             Open::Write => options.write(true),
             Open::Create(mode) => options.write(true).create(true).truncate(false).mode(mode),
             Open::CreateNew(mode) => options.write(true).create_new(true).mode(mode),

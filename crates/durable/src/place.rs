@@ -1,9 +1,9 @@
-//! Directories that are still there after a power cut.
+//! Directories and files that are still there after a power cut.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::fs::Fs;
+use crate::fs::{File, Fs, Open};
 
 /// Makes `dir` and its missing parents, and flushes the entry of each that was missing. Costs one look when it is
 /// there already: whoever made it may then have died before the flush, which is why a journal flushes the way to its
@@ -19,6 +19,34 @@ pub fn create_dir_durably<F: Fs>(fs: &F, dir: &Path, mode: u32) -> io::Result<()
         fs.sync_dir(parent)?;
     }
     Ok(())
+}
+
+/// Ends the names of files that [`replace_file`] has not finished.
+pub const UNFINISHED: &str = ".edgekeep-new";
+
+/// Makes `path` a file with this content, whatever stands there: a reader, and a power cut, meet the old file or the new
+/// one, never part of it, and a program that runs from the old file goes on. `mode` is before umask. What an earlier call
+/// left unfinished is swept away; it is hidden and keeps none of the usual endings, so that nobody loads it.
+pub fn replace_file<F: Fs>(fs: &F, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let new: PathBuf = dir.join(format!(".{}{UNFINISHED}", name.to_string_lossy()));
+    match fs.remove_file(&new) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let write = || {
+        let file = fs.open(&new, Open::CreateNew(mode))?;
+        file.write_at(bytes, 0)?;
+        file.sync_data()
+    };
+    let written = write().and_then(|()| fs.rename(&new, path));
+    if written.is_err() {
+        // The error that matters is the first one; the next call sweeps what this one cannot.
+        let _ = fs.remove_file(&new);
+    }
+    written.and_then(|()| fs.sync_dir(dir))
 }
 
 /// Whether what is kept in `dir` is lost at every reboot because its file system is in memory.

@@ -7,15 +7,15 @@ use cni::{Address, Call, Dns, Env, Error, result_json};
 use durable::fs::Fs;
 use lease::{Identity, Request};
 
-use crate::failure;
 use crate::machine::Machine;
+use crate::{failure, neighbour};
 
 /// The longest container id and path that are taken, in bytes: bounds what one call can make us store.
 const MAX_TEXT: usize = 1024;
 /// The largest resolv.conf that is read, in bytes.
 const MAX_RESOLV_CONF: usize = 1024 * 1024;
 
-pub(crate) fn run(env: &Env, call: &Call, machine: &Machine) -> Result<String, Error> {
+pub(crate) fn run(env: &Env, call: &Call, machine: &Machine, stdin: &[u8]) -> Result<String, Error> {
     for (name, value) in [("CNI_CONTAINERID", &env.container_id), ("CNI_NETNS", &env.netns)] {
         if value.len() > MAX_TEXT {
             return Err(Error::environment(format!("{name} is longer than {MAX_TEXT} bytes")));
@@ -37,6 +37,7 @@ pub(crate) fn run(env: &Env, call: &Call, machine: &Machine) -> Result<String, E
     if let Some(flush) = flush {
         flush.run().map_err(|e| failure::of(&e))?;
     }
+    neighbour::forget(stdin, &addresses);
     let addresses: Vec<Address> = addresses
         .iter()
         .zip(sets)

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use cni::retain::{NodeFile, Policy};
 use cni::{Call, Command, Error};
+use durable::journal;
 use durable::os::OsFs;
 use durable::place::is_volatile;
 use lease::machine::{Dirs, node_file, now};
@@ -60,7 +61,19 @@ impl Machine {
     /// flush that comes with it has been run.
     pub fn with_store<T>(
         &self,
-        command: impl FnOnce(&mut Store<'_, OsFs>) -> Result<T, lease::Error>,
+        command: impl Fn(&mut Store<'_, OsFs>) -> Result<T, lease::Error>,
+    ) -> Result<(T, Option<Flush<'_, OsFs>>), lease::Error> {
+        match self.try_with_store(&command) {
+            // The index led to a record that the disk has damaged since, and was thrown away for it: this time the
+            // whole journal is read, and what is left of it used.
+            Err(lease::Error::Journal(journal::Error::Unreadable { .. })) => self.try_with_store(&command),
+            other => other,
+        }
+    }
+
+    fn try_with_store<T>(
+        &self,
+        command: impl Fn(&mut Store<'_, OsFs>) -> Result<T, lease::Error>,
     ) -> Result<(T, Option<Flush<'_, OsFs>>), lease::Error> {
         let mut store = self.open()?;
         let result = command(&mut store);

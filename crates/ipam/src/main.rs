@@ -9,6 +9,7 @@ mod del;
 mod failure;
 mod gc;
 mod machine;
+mod neighbour;
 mod status;
 
 use std::io::{Read, Write};
@@ -45,7 +46,7 @@ fn run(env: &Env, stdin: &[u8]) -> Result<String, Error> {
     let call = Call::parse(env, stdin)?;
     let machine = Machine::read(&call)?;
     match call.command {
-        Command::Add => add::run(env, &call, &machine),
+        Command::Add => add::run(env, &call, &machine, stdin),
         Command::Del => del::run(env, &call, &machine),
         Command::Check => check::run(env, &machine),
         Command::Gc => gc::run(&call, &machine),

@@ -28,7 +28,7 @@ pub(super) fn encode_header(generation: Generation) -> [u8; FILE_HEADER_LEN] {
     let mut bytes = [0; FILE_HEADER_LEN];
     let (head, rest) = bytes.split_at_mut(24);
     head.copy_from_slice(&[&MAGIC[..], &VERSION.to_le_bytes(), &[0; 4], &generation.to_le_bytes()].concat());
-    let sum = crc32fast::hash(head);
+    let sum = crate::checksum::of(&[head]);
     if let Some(place) = rest.first_chunk_mut::<4>() {
         *place = sum.to_le_bytes();
     }
@@ -37,7 +37,7 @@ pub(super) fn encode_header(generation: Generation) -> [u8; FILE_HEADER_LEN] {
 
 pub(super) fn parse_header(bytes: &[u8]) -> Header {
     let (Some(head), Some(sum)) = (bytes.get(..24), u32_at(bytes, 24)) else { return Header::Broken };
-    if !head.starts_with(MAGIC) || crc32fast::hash(head) != sum {
+    if !head.starts_with(MAGIC) || crate::checksum::of(&[head]) != sum {
         return Header::Broken;
     }
     let placed = usize::try_from(PLACED_AT).ok().and_then(|at| bytes.get(at)) == Some(&PLACED);
@@ -70,10 +70,7 @@ pub(super) fn encode(generation: Generation, seq: u64, payload: &[u8]) -> Option
 }
 
 fn checksum(head: &[u8], payload: &[u8]) -> u32 {
-    let mut sum = crc32fast::Hasher::new();
-    sum.update(head.get(..28).unwrap_or(head));
-    sum.update(payload);
-    sum.finalize()
+    crate::checksum::of(&[head.get(..28).unwrap_or(head), payload])
 }
 
 /// The payload length that a frame at the start of `bytes` claims, when its header may be one of this file
