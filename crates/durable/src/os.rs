@@ -1,7 +1,7 @@
 //! The file system of the machine, by the standard library alone.
 
 use std::fs::{DirBuilder, FileTimes, OpenOptions};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::mpsc;
@@ -72,7 +72,11 @@ impl Fs for OsFs {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        std::fs::File::open(path)?.sync_all()
+        match std::fs::File::open(path)?.sync_all() {
+            // One that cannot flush a directory (squashfs, proc: EINVAL) or cannot change it has nothing to flush.
+            Err(e) if matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::ReadOnlyFilesystem) => Ok(()),
+            other => other,
+        }
     }
 
     fn set_mtime(&self, path: &Path, mtime: Stamp) -> io::Result<()> {
