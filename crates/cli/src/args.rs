@@ -22,11 +22,112 @@ pub enum Command {
     Leases(Leases),
     /// Show how full the address pools are.
     Usage(Pools),
+    /// Bring what stands on this node to use edgekeep: show the difference, keep a copy, change.
+    #[command(subcommand)]
+    Adopt(Adopt),
+    /// Bring what `adopt` changed back to what it was.
+    #[command(subcommand)]
+    Revert(Revert),
     /// Note that this boot begins, so that leases of earlier boots are told from those of this one.
     ///
     /// To be run at boot before the container runtime starts, by a unit of the service manager.
     #[command(hide = true)]
     MarkBoot(Places),
+}
+
+/// What can be brought to use edgekeep.
+#[derive(Subcommand)]
+pub enum Adopt {
+    /// Have the CNI that this node has take its addresses from edgekeep-ipam instead of host-local.
+    ///
+    /// Puts the plugin beside the ones that are there, then changes one word in the CNI configuration; every other byte
+    /// of it stays. Running pods are not touched. Can be run again at any time, also after it was interrupted.
+    #[command(after_help = "Exit codes: 0 done, or nothing was to do; 1 failed; 2 called wrongly; \
+                            3 something could not be adopted, the reason stands beside it.")]
+    Cni(AdoptCni),
+}
+
+/// What can be brought back.
+#[derive(Subcommand)]
+pub enum Revert {
+    /// Have the CNI of this node take its addresses from host-local again, with pods running.
+    ///
+    /// A configuration that nobody changed since becomes what it was, byte for byte; in another one only our word goes
+    /// back to host-local. The plugin is removed once no running pod needs it to release its address.
+    #[command(after_help = "Exit codes: 0 done, or nothing was to do; 1 failed; 2 called wrongly; \
+                            3 something could not be brought back, the reason stands beside it.")]
+    Cni(RevertCni),
+}
+
+/// Adopting the CNI.
+#[derive(Args)]
+#[allow(missing_docs)] // flattened: a text would become that of the command
+pub struct AdoptCni {
+    /// The program to install [default: /usr/libexec/edgekeep/edgekeep-ipam, else edgekeep-ipam beside this program]
+    #[arg(long, value_name = "PATH")]
+    pub plugin: Option<PathBuf>,
+    /// The name under which the plugin is called.
+    #[arg(long = "as", value_enum, default_value_t = AdoptAs::Auto)]
+    pub how: AdoptAs,
+    /// Only bring the copies of the plugin that an earlier adoption made to the version of this one.
+    #[arg(long, conflicts_with = "how")]
+    pub refresh: bool,
+    #[command(flatten)]
+    pub cni: CniPlaces,
+}
+
+/// Bringing the CNI back.
+#[derive(Args)]
+#[allow(missing_docs)] // flattened: a text would become that of the command
+pub struct RevertCni {
+    /// Remove the plugin even while running pods need it: they then cannot release their addresses when they end.
+    #[arg(long)]
+    pub purge: bool,
+    #[command(flatten)]
+    pub cni: CniPlaces,
+}
+
+/// Under which name the plugin is called.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AdoptAs {
+    /// By its own name, unless a network on this node needs it under the name host-local.
+    Auto,
+    /// By its own name: `ipam.type` becomes edgekeep-ipam.
+    EdgekeepIpam,
+    /// In place of host-local, of which a copy is kept; no configuration changes.
+    HostLocal,
+}
+
+/// Where the CNI of a node is, and how to tell of it.
+#[derive(Args)]
+pub struct CniPlaces {
+    /// Change nothing; show what would be done.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// A directory of CNI configuration [default: those of kubeadm, k3s, RKE2, k0s, MicroK8s and Multus that are there]
+    #[arg(long, value_name = "DIR")]
+    pub conf_dir: Vec<PathBuf>,
+    /// A directory of CNI plugins [default: those of the same that hold plugins]
+    #[arg(long, value_name = "DIR")]
+    pub bin_dir: Vec<PathBuf>,
+    /// Where copies of what is changed are kept [default: /var/lib/edgekeep/adopt/cni]
+    #[arg(long, value_name = "DIR")]
+    pub backup_dir: Option<PathBuf>,
+    /// Look for all the defaults below this directory: an image that is being made, or a node that is mounted.
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub root: PathBuf,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub output: Format,
+}
+
+/// How to print a report.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
 }
 
 /// Looking at bindings, or acting on them.

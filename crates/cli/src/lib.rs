@@ -1,28 +1,34 @@
 //! The program `edgekeep`: parses, calls, prints. What it knows, it knows from the crates below.
 //!
-//! Exit codes: 0 done, 1 failed, 2 called wrongly.
+//! Exit codes: 0 done, 1 failed, 2 called wrongly, 3 done but for what the report names (`adopt`, `revert`).
 
 pub mod args;
 
+mod adopt;
 mod leases;
 mod table;
 mod usage;
 
+use std::process::ExitCode;
+
 use durable::os::OsFs;
 use lease::machine::Dirs;
 
-use crate::args::{Cli, Command, Places};
+use crate::args::{Adopt, Cli, Command, Places, Revert};
 
 /// What went wrong, for the person at the terminal.
 pub type Failure = String;
 
 /// Does what was typed.
-pub fn run(cli: &Cli) -> Result<(), Failure> {
-    match &cli.command {
+pub fn run(cli: &Cli) -> Result<ExitCode, Failure> {
+    let done = match &cli.command {
+        Command::Adopt(Adopt::Cni(what)) => return adopt::adopt(what),
+        Command::Revert(Revert::Cni(what)) => return adopt::revert(what),
         Command::Leases(look) => leases::run(look),
         Command::Usage(look) => usage::run(look),
         Command::MarkBoot(places) => mark_boot(places),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 fn variable(name: &str) -> Option<String> {

@@ -6,7 +6,7 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     match cli::run(&cli::args::Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             eprintln!("edgekeep: {failure}");
             ExitCode::FAILURE

@@ -262,11 +262,15 @@ fn read_routes(ipam: &Node) -> Result<Vec<Route>, Error> {
 fn read_attachments(top: &Node) -> Result<Vec<Attachment>, Error> {
     const KEYS: [&str; 2] = ["cni.dev/valid-attachments", "cni.dev/attachments"];
     let [key, twin] = KEYS;
-    let list = match top.get(key)? {
-        Some(list) => list,
-        None => top.get(twin)?.ok_or_else(|| {
-            Error::config(format!("GC needs {key}; without that list nothing can be told to be unused"))
-        })?,
+    let found = match top.get(key)? {
+        Some(list) => Some(list),
+        None => top.get(twin)?,
+    };
+    let Some(list) = found else {
+        // A Go runtime without any attachment sends its empty list as null; a key that is not there is no list.
+        let says_null = top.members()?.any(|member| KEYS.contains(&member.key()) && *member.json == Json::Null);
+        let missing = format!("GC needs {key}; without that list nothing can be told to be unused");
+        return if says_null { Ok(Vec::new()) } else { Err(Error::config(missing)) };
     };
     let wrong =
         |place: String| Error::config(format!("{place}: want {{\"containerID\": \"…\", \"ifname\": \"…\"}}"));

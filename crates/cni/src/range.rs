@@ -11,6 +11,11 @@ use std::net::IpAddr;
 
 pub use crate::addr::Cidr;
 
+/// The most range sets of a network: a binding, with one address of each, must fit a record of the journal.
+pub const MAX_SETS: usize = 255;
+/// The most ranges of a network, over all its sets: for the same reason. One set may hold 255 at the most.
+pub const MAX_RANGES: usize = 255;
+
 /// A range as a configuration states it: everything may be missing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Spec {
@@ -180,6 +185,13 @@ impl fmt::Display for RangeSet {
 pub fn build_sets(specs: &[Vec<Spec>], version: Version) -> Result<Vec<RangeSet>, Error> {
     if specs.is_empty() {
         return Err(Error::internal("no IP ranges specified"));
+    }
+    let ranges: usize = specs.iter().map(Vec::len).sum();
+    if specs.len() > MAX_SETS || ranges > MAX_RANGES {
+        return Err(Error::internal(format!(
+            "{} range sets with {ranges} ranges are too many; at most {MAX_SETS} with {MAX_RANGES} are allowed",
+            specs.len()
+        )));
     }
     let mut sets = Vec::with_capacity(specs.len());
     for (index, set) in specs.iter().enumerate() {

@@ -1,0 +1,218 @@
+//! `edgekeep adopt cni` and `edgekeep revert cni` through the real program, below a root of their own.
+
+// A test: where something is not there that must be, to end at that line is the answer.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const FLANNEL: &str = "{\n  \"name\": \"cbr0\",\n  \"plugins\": [\n    {\n      \"type\": \"flannel\",\n      \
+                       \"delegate\": { \"isDefaultGateway\": true }\n    },\n    { \"type\": \"portmap\" }\n  ]\n}\n";
+const BRIDGE: &str =
+    r#"{ "name": "edge", "type": "bridge", "ipam": { "type": "host-local", "subnet": "10.1.0.0/24" } }"#;
+const CALICO: &str = r#"{ "name": "k8s", "plugins": [ { "type": "calico", "ipam": { "type": "host-local", "subnet": "usePodCidr" } } ] }"#;
+
+/// A node in a directory, removed at the end.
+struct Node(PathBuf);
+
+impl Node {
+    fn new(name: &str) -> Node {
+        let root = std::env::temp_dir().join(format!("edgekeep-adopt-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&root);
+        let node = Node(root);
+        node.write("opt/cni/bin/host-local", "stock");
+        node.write("opt/cni/bin/bridge", "bridge");
+        node.write("usr/libexec/edgekeep/edgekeep-ipam", "edgekeep 1");
+        node.write("etc/cni/net.d/10-flannel.conflist", FLANNEL);
+        node
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.0.join(path)
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.path(path)).unwrap_or_default()
+    }
+
+    fn run(&self, words: &str) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_edgekeep"));
+        command.args(words.split_whitespace()).arg("--root").arg(&self.0).output().unwrap()
+    }
+
+    /// The exit code and what was said.
+    fn say(&self, words: &str) -> (i32, String) {
+        let Output { status, stdout, stderr } = self.run(words);
+        (status.code().unwrap(), String::from_utf8([stdout, stderr].concat()).unwrap())
+    }
+
+    /// Every file of the node and what is in it, but for what was kept of it.
+    fn all(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        fn walk(dir: &Path, found: &mut Vec<(PathBuf, Vec<u8>)>) {
+            for entry in fs::read_dir(dir).unwrap() {
+                let path = entry.unwrap().path();
+                match path.is_dir() && !path.is_symlink() {
+                    true => walk(&path, found),
+                    false => found.push((path.clone(), fs::read(&path).unwrap_or_default())),
+                }
+            }
+        }
+        let mut found = Vec::new();
+        walk(&self.0, &mut found);
+        found.retain(|(path, _)| !path.to_string_lossy().contains("var/lib/edgekeep/adopt"));
+        found.sort();
+        found
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+#[test]
+fn a_dry_run_shows_the_difference_and_changes_nothing() {
+    let node = Node::new("dry");
+    let before = node.all();
+    let (code, said) = node.say("adopt cni --dry-run");
+    assert_eq!(code, 0, "{said}");
+    for line in [
+        "+      \"ipam\": {\"type\": \"edgekeep-ipam\"},",
+        "kube-flannel-cfg",
+        "install edgekeep-ipam",
+        "dry run",
+    ] {
+        assert!(said.contains(line), "{line} in {said}");
+    }
+    assert_eq!(node.all(), before);
+    assert!(!node.path("var/lib/edgekeep").exists());
+}
+
+#[test]
+fn there_and_back_through_the_program_leaves_every_byte_and_permission() {
+    let node = Node::new("back");
+    let conf = node.path("etc/cni/net.d/10-flannel.conflist");
+    fs::set_permissions(&conf, PermissionsExt::from_mode(0o600)).unwrap();
+    let before = node.all();
+    assert_eq!(node.say("adopt cni").0, 0);
+    assert!(node.read("etc/cni/net.d/10-flannel.conflist").contains("edgekeep-ipam"));
+    assert_eq!((mode(&conf), mode(&node.path("opt/cni/bin/edgekeep-ipam"))), (0o600, 0o755));
+    assert_eq!(mode(&node.path("var/lib/edgekeep/adopt/cni")), 0o700);
+
+    let (code, said) = node.say("adopt cni");
+    assert!(code == 0 && said.contains("Nothing to change"), "{said}");
+    assert_eq!(node.say("revert cni").0, 0);
+    assert_eq!((node.all(), mode(&conf)), (before, 0o600));
+}
+
+#[test]
+fn a_program_that_runs_is_replaced_and_brought_back() {
+    let node = Node::new("busy");
+    node.write("etc/cni/net.d/10-flannel.conflist", CALICO);
+    let stock = node.path("opt/cni/bin/host-local");
+    fs::copy("/bin/sleep", &stock).unwrap();
+    let before = node.all();
+    let mut running = Command::new(&stock).arg("60").spawn().unwrap();
+    assert_eq!(node.say("adopt cni").0, 0);
+    assert_eq!(fs::read(&stock).unwrap(), b"edgekeep 1");
+    assert_eq!(node.say("revert cni").0, 0);
+    running.kill().unwrap();
+    running.wait().unwrap();
+    assert_eq!((node.all(), mode(&stock)), (before, mode(Path::new("/bin/sleep"))));
+}
+
+#[test]
+fn what_cannot_be_adopted_has_its_exit_code_and_stays() {
+    let node = Node::new("cannot");
+    node.write("etc/cni/elsewhere.conf", BRIDGE);
+    symlink("../elsewhere.conf", node.path("etc/cni/net.d/20-link.conf")).unwrap();
+    symlink("nowhere", node.path("etc/cni/net.d/25-broken.conf")).unwrap();
+    node.write("etc/cni/net.d/30-torn.conf", "{ \"type\":");
+    node.write("etc/cni/net.d/40-bridge.conf", BRIDGE);
+    symlink("40-bridge.conf", node.path("etc/cni/net.d/50-again.conf")).unwrap();
+    let (code, said) = node.say("adopt cni");
+    assert_eq!(code, 3, "{said}");
+    for words in
+        ["symbolic link to", "20-link.conf", "25-broken.conf", "is not JSON", "but for what says `cannot`"]
+    {
+        assert!(said.contains(words), "{words} in {said}");
+    }
+    assert_eq!(
+        (node.read("etc/cni/elsewhere.conf"), node.read("etc/cni/net.d/30-torn.conf")),
+        (BRIDGE.into(), "{ \"type\":".into())
+    );
+    assert!(node.read("etc/cni/net.d/40-bridge.conf").contains("edgekeep-ipam"));
+    assert!(
+        node.path("etc/cni/net.d/20-link.conf").is_symlink()
+            && node.path("etc/cni/net.d/50-again.conf").is_symlink()
+    );
+    assert_eq!(node.say("revert cni").0, 0);
+    assert_eq!(node.read("etc/cni/net.d/40-bridge.conf"), BRIDGE);
+}
+
+#[test]
+fn named_directories_and_a_named_program_go_before_the_usual_ones() {
+    let node = Node::new("flags");
+    node.write("c/10-x.conf", BRIDGE);
+    node.write("b/bridge", "bridge");
+    node.write("p/mine", "edgekeep 7");
+    symlink("c", node.path("linked")).unwrap();
+    let at = |path: &str| node.path(path).display().to_string();
+    let words = format!("--conf-dir {} --bin-dir {} --backup-dir {}", at("linked"), at("b"), at("k"));
+    assert_eq!(node.say(&format!("adopt cni {words} --plugin {}", at("p/mine"))).0, 0);
+    assert_eq!(node.read("b/edgekeep-ipam"), "edgekeep 7");
+    assert!(node.read("c/10-x.conf").contains("edgekeep-ipam") && node.path("k/manifest.json").exists());
+    assert_eq!(node.read("etc/cni/net.d/10-flannel.conflist"), FLANNEL);
+    // The way back needs no more than the place of the copies.
+    assert_eq!(node.say(&format!("revert cni --backup-dir {}", at("k"))).0, 0);
+    assert_eq!((node.read("c/10-x.conf"), node.read("b/edgekeep-ipam")), (BRIDGE.into(), String::new()));
+}
+
+#[test]
+fn the_report_for_programs_is_one_json_document() {
+    let node = Node::new("json");
+    let report: serde_json::Value = serde_json::from_slice(&node.run("adopt cni -o json").stdout).unwrap();
+    assert_eq!((&report["complete"], &report["dryRun"]), (&true.into(), &false.into()));
+    assert_eq!(
+        (&report["files"][0]["network"], &report["files"][0]["runtime"]),
+        (&"cbr0".into(), &true.into())
+    );
+    assert_eq!(report["files"][0]["findings"][0]["verdict"], "change");
+    assert!(report["files"][0]["diff"].as_str().unwrap().contains("+++"));
+    assert_eq!(report["programs"][0]["action"], "install");
+}
+
+#[test]
+fn a_refresh_is_quiet_where_nothing_was_adopted_and_replaces_what_was() {
+    let node = Node::new("refresh");
+    let before = node.all();
+    assert_eq!(node.say("adopt cni --refresh").0, 0);
+    assert_eq!(node.all(), before);
+    node.say("adopt cni");
+    node.write("usr/libexec/edgekeep/edgekeep-ipam", "edgekeep 2");
+    assert_eq!(node.say("adopt cni --refresh").0, 0);
+    assert_eq!(node.read("opt/cni/bin/edgekeep-ipam"), "edgekeep 2");
+}
+
+#[test]
+fn without_configuration_or_with_a_wrong_program_it_fails_and_says_what_to_do() {
+    let node = Node::new("fail");
+    let (code, said) = node.say(&format!("adopt cni --plugin {}", node.path("opt/cni/bin/bridge").display()));
+    assert!(code == 1 && said.contains("--plugin"), "{said}");
+    fs::remove_file(node.path("etc/cni/net.d/10-flannel.conflist")).unwrap();
+    let (code, said) = node.say("adopt cni");
+    assert!(code == 1 && said.contains("--conf-dir"), "{said}");
+}

@@ -1,0 +1,4 @@
+//! What stands on this machine.
+
+pub mod adopt;
+pub mod kernel;
