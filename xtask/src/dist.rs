@@ -13,20 +13,25 @@ use crate::{Result, cargo, scratch};
 pub const PLUGIN_LIMIT: u64 = 700 * 1024;
 
 /// What is shipped: package, program, and the size it must not exceed, in bytes.
-const PROGRAMS: [(&str, &str, Option<u64>); 2] =
+pub const PROGRAMS: [(&str, &str, Option<u64>); 2] =
     [("ipam", "edgekeep-ipam", Some(PLUGIN_LIMIT)), ("cli", "edgekeep", None)];
 
 /// A kind of node.
-struct Arch {
-    name: &'static str,
-    target: &'static str,
+pub struct Arch {
+    /// As the kernel calls it.
+    pub name: &'static str,
+    /// As Rust calls it.
+    pub target: &'static str,
+    /// As Debian calls it.
+    pub debian: &'static str,
     /// `e_machine` of its ELF programs.
     machine: u16,
 }
 
-const ARCHES: [Arch; 2] = [
-    Arch { name: "x86_64", target: "x86_64-unknown-linux-musl", machine: 62 },
-    Arch { name: "aarch64", target: "aarch64-unknown-linux-musl", machine: 183 },
+/// The kinds of nodes that are shipped for.
+pub const ARCHES: [Arch; 2] = [
+    Arch { name: "x86_64", target: "x86_64-unknown-linux-musl", debian: "amd64", machine: 62 },
+    Arch { name: "aarch64", target: "aarch64-unknown-linux-musl", debian: "arm64", machine: 183 },
 ];
 
 /// Builds, checks and copies everything.

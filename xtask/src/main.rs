@@ -1,15 +1,21 @@
-//! The repository's own chores: `cargo demo`, `cargo xtask bench ipam`, `cargo xtask dist`.
+//! The repository's own chores: `cargo demo`, `cargo xtask bench ipam`, `cargo xtask dist`,
+//! `cargo xtask man`, `cargo xtask deb`.
 //!
-//! Nothing here ships on a node. Each chore drives or builds the real binaries; none of them links the product's
-//! crates, so what they show is what a container runtime would see.
+//! Nothing here ships on a node. Each chore drives or builds the real binaries; none of them calls into the product's
+//! crates, so what they show is what a container runtime would see. Only the description of the command line is taken
+//! from there, for the manuals.
 
 mod bench;
 mod cargo;
 mod cni_driver;
+mod deb;
 mod demo;
 mod dist;
+mod licences;
+mod man;
 mod prng;
 mod scratch;
+mod source;
 mod table;
 
 use std::process::ExitCode;
@@ -25,6 +31,10 @@ usage:
       the plugin against Debian's host-local; --write puts the report into docs/benchmarks.md
   cargo xtask dist
       static binaries for x86_64 and aarch64 in target/dist/
+  cargo xtask man   [DIR]
+      man pages and completions in DIR, laid out as in /usr/share; or in target/dist/share/
+  cargo xtask deb
+      Debian packages for amd64 and arm64 in target/dist/, with static binaries, man pages and completions
 
 --plugin runs that binary instead of building edgekeep-ipam.
 ";
@@ -36,6 +46,9 @@ fn main() -> ExitCode {
         ["demo", rest @ ..] => demo::main(rest),
         ["bench", "ipam", rest @ ..] => bench::main(rest),
         ["dist"] => dist::main(),
+        ["man"] => man::main(None).map(|()| ExitCode::SUCCESS),
+        ["man", directory] => man::main(Some(directory)).map(|()| ExitCode::SUCCESS),
+        ["deb"] => deb::main(),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(ExitCode::SUCCESS)
