@@ -82,7 +82,7 @@ impl Fs for OsFs {
     fn set_mtime(&self, path: &Path, mtime: Stamp) -> io::Result<()> {
         let since = Duration::new(mtime.secs.unsigned_abs(), mtime.nanos);
         let time = if mtime.secs < 0 { None } else { SystemTime::UNIX_EPOCH.checked_add(since) };
-        let time = time.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let time = time.ok_or_else(|| io::Error::from(ErrorKind::InvalidInput))?;
         std::fs::File::open(path)?.set_times(FileTimes::new().set_modified(time))
     }
 }
@@ -94,7 +94,7 @@ impl File for OsFile {
             match self.0.read_at(rest, offset + done as u64) {
                 Ok(0) => break,
                 Ok(n) => done += n,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),
             }
         }
@@ -131,6 +131,6 @@ impl File for OsFile {
             // Nobody listens any more once the time is up: then the answer does not matter.
             let _ = done.send(file.lock());
         })?;
-        locked.recv_timeout(wait).unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        locked.recv_timeout(wait).unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
     }
 }

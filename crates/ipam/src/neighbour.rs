@@ -1,9 +1,10 @@
 //! The node forgets where an address was before.
 //!
-//! A pod that comes home has its old address on a new interface with a new MAC. Bridge plugins before 1.2 do not announce
-//! it (containernetworking/plugins#858), so the node would go on sending to the dead MAC for up to a minute, and kubelet
-//! would restart the pod for its failing probes. With host-local's round robin that is rare; here it is the usual case.
-//! So the entry is taken out of the node's neighbour table when the address is handed out.
+//! A pod that comes home has its old address on a new interface with a new MAC. Bridge plugins since 1.0 leave it to the
+//! kernel's `arp_notify` to announce that, which does not reach the node (containernetworking/plugins#756), so the node
+//! would go on sending to the dead MAC for up to a minute, and kubelet would restart the pod for its failing probes. With
+//! host-local's round robin that is rare; here it is the usual case. So the entry is taken out of the node's neighbour
+//! table when the address is handed out.
 
 use std::net::IpAddr;
 

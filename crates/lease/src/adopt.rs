@@ -4,11 +4,13 @@
 //! operator, or one of us that died half-way. What stands there is the truth about live leases; the journal is made to
 //! agree with it. Nothing is freed on suspicion, nothing is leaked: a lease of nobody knows whom ends with this boot.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use cni::json::Json;
-use durable::fs::{self, File, Fs, Open, Stamp};
+use durable::fs::{self, File, Fs, Open};
+use durable::journal::{Journal, Seen};
 
 use crate::binding::{Binding, Class, Identity, State, Why};
 use crate::boot::Marker;
@@ -28,6 +30,7 @@ const MAX_CACHED: usize = 256 * 1024;
 impl<F: Fs> Store<'_, F> {
     /// Makes the journal agree with the directory.
     pub(crate) fn adopt(&mut self) -> Result<(), Error> {
+        let sealed = self.directory.is_sealed()?;
         self.unseal();
         let marker = self.places.run.parent().and_then(|run| Marker::read(self.fs, run, self.now));
         let mut leases = Vec::new();
@@ -43,8 +46,13 @@ impl<F: Fs> Store<'_, F> {
             Ok(())
         })?;
         let before = self.journal.tail();
+        let mut strangers = BTreeMap::new();
         for address in leases {
-            self.adopt_lease(address, marker.as_ref())?;
+            self.adopt_lease(address, &mut strangers)?;
+        }
+        self.drop_outlived(&mut strangers, sealed)?;
+        for (address, owner) in strangers {
+            self.take_over(address, &owner, marker.as_ref())?;
         }
         self.park_vanished()?;
         self.adopt_reservations(&reservations)?;
@@ -55,35 +63,84 @@ impl<F: Fs> Store<'_, F> {
         Ok(())
     }
 
-    fn adopt_lease(&mut self, address: IpAddr, marker: Option<&Marker>) -> Result<(), Error> {
+    /// Looks at one lease file; one that the journal does not account for joins `strangers`.
+    fn adopt_lease(&mut self, address: IpAddr, strangers: &mut BTreeMap<IpAddr, Owner>) -> Result<(), Error> {
         let holder = self.by_address(address)?;
         let owner = match self.directory.owner(address)? {
             None => return Ok(()),
             Some(Err(content)) => return self.mend(address, holder, &content),
             Some(Ok(owner)) => owner,
         };
-        let age = self.directory.age(address)?;
-        if let Some((_, binding)) = &holder
-            && binding.container == owner.container
-            && binding.file_ifname() == owner.ifname
+        if let Some((slot, binding)) = &holder
+            && owner.is_of(binding)
         {
-            match binding.class(&self.now.boot) {
-                Class::Live => return Ok(()),
-                // Written before the binding's last change: what a reboot or a dead process left behind.
-                _ if self.is_leftover(binding, age) => return self.directory.release(address),
-                _ => {}
+            if binding.class(&self.now.boot) == Class::Live {
+                return Ok(());
             }
+            if binding.boot != self.now.boot && self.is_leftover(address, binding)? {
+                return self.directory.release(address);
+            }
+            // The file is back: stock host-local made it for the same container, or the directory came back.
+            return self.set_state(*slot, binding, State::Live, Why::Adopted);
         }
-        let dead = marker.is_some_and(|marker| marker.is_older(age, self.now));
-        self.take_over(address, &owner, age, dead)
+        if let Some((_, binding)) = &holder
+            && owner.is_cut_off(binding)
+        {
+            return self.mend(address, holder, &[]);
+        }
+        strangers.insert(address, owner);
+        Ok(())
     }
 
-    fn is_leftover(&self, binding: &Binding, age: Stamp) -> bool {
-        if binding.boot == self.now.boot {
-            age.secs < binding.since
-        } else {
-            age.secs <= binding.since + SAME_CALL
+    /// Removes lease files of sandboxes that are no more, though the journal does not say so of them:
+    /// - all that stand at our first call of a boot if nobody but us had changed the directory: they are from an
+    ///   earlier boot, and a power cut took their records, or brought the files back;
+    /// - those of pods' sandboxes from which the journal has since moved the address on: a process died before it
+    ///   could remove them, or a power cut brought them back. The id of a pod's sandbox never comes back.
+    ///
+    /// The journal is read whole for it, but only when there is a stranger.
+    fn drop_outlived(&self, strangers: &mut BTreeMap<IpAddr, Owner>, sealed: bool) -> Result<(), Error> {
+        if strangers.is_empty() {
+            return Ok(());
         }
+        let Some(mut journal) = Journal::open(self.fs, &self.places.state)? else { return Ok(()) };
+        let (mut outlived, mut earlier, mut present) = (Vec::new(), false, false);
+        journal.scan(None, usize::MAX, |seen| {
+            let Seen::Record(_, bytes) = seen else { return Ok(()) };
+            let Some(Record::Bind { binding, .. }) = Record::decode(bytes) else { return Ok(()) };
+            let ours = binding.boot == self.now.boot;
+            (earlier, present) = (earlier || !ours, present || ours);
+            if binding.pod().is_some() {
+                outlived.extend(
+                    binding
+                        .addresses
+                        .iter()
+                        .copied()
+                        .filter(|address| strangers.get(address).is_some_and(|owner| owner.is_of(&binding))),
+                );
+            }
+            Ok(())
+        })?;
+        let all = sealed && earlier && !present;
+        if all {
+            outlived = strangers.keys().copied().collect();
+        }
+        for address in outlived {
+            let Some(owner) = strangers.get(&address) else { continue };
+            // What is bound to that sandbox still, in whatever state, has not been moved on.
+            let bound = self.by_address(address)?.is_some_and(|(_, binding)| owner.is_of(&binding));
+            if bound && !all {
+                continue;
+            }
+            self.directory.release(address)?;
+            strangers.remove(&address);
+        }
+        Ok(())
+    }
+
+    /// Whether a lease file was written with the last change of its binding, under an earlier boot.
+    fn is_leftover(&self, address: IpAddr, binding: &Binding) -> Result<bool, Error> {
+        Ok(self.directory.age(address)?.secs <= binding.since + SAME_CALL)
     }
 
     /// A lease file whose content no host-local writes: cut off by a crash, or a stranger's.
@@ -116,9 +173,15 @@ impl<F: Fs> Store<'_, F> {
     }
 
     /// A lease that the journal does not know.
-    fn take_over(&mut self, address: IpAddr, owner: &Owner, age: Stamp, dead: bool) -> Result<(), Error> {
+    fn take_over(&mut self, address: IpAddr, owner: &Owner, marker: Option<&Marker>) -> Result<(), Error> {
+        let age = self.directory.age(address)?;
+        let dead = marker.is_some_and(|marker| marker.is_older(age, self.now));
         if dead {
             self.directory.release(address)?;
+            if self.by_address(address)?.is_some() {
+                // A dead sandbox of nobody knows whom takes nothing from a pod that may come back.
+                return Ok(());
+            }
         }
         let boot = if dead { String::new() } else { self.now.boot.clone() };
         let known = self
@@ -235,6 +298,15 @@ impl<F: Fs> Store<'_, F> {
     }
 
     fn reserve(&mut self, address: IpAddr, identity: Identity) -> Result<(), Error> {
+        let other_family = |binding: &Binding| {
+            binding.why == Why::OpenYurt
+                && binding.addresses.iter().all(|one| one.is_ipv4() != address.is_ipv4())
+        };
+        let half = self.of_identity(&identity, USUAL_IFNAME)?.into_iter().find(|(_, one)| other_family(one));
+        if let Some((slot, mut binding)) = half {
+            binding.addresses.push(address);
+            return self.commit(&Record::Bind { slot, binding });
+        }
         let binding = Binding {
             identity,
             ifname: USUAL_IFNAME.to_owned(),

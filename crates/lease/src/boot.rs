@@ -24,8 +24,12 @@ pub struct Marker {
 }
 
 impl Marker {
-    /// Makes the marker. Only the truth if no container runtime has been started under this boot.
+    /// Makes the marker, unless this boot has one: a later one would make leases of this boot look older than it. Only
+    /// the truth if no container runtime has been started under this boot.
     pub fn make<F: Fs>(fs: &F, run: &Path, now: &Now) -> io::Result<()> {
+        if Marker::read(fs, run, now).is_some() {
+            return Ok(());
+        }
         fs.create_dir_all(run, 0o755)?;
         let file = fs.open(&run.join(MARKER), Open::Create(0o644))?;
         let text = format!("{} {} {}\n", now.boot, now.wall, now.uptime);

@@ -140,7 +140,8 @@ impl<F: Fs> Store<'_, F> {
             let candidate = address(found, range.start);
             let skip = range.gateway == Some(candidate)
                 || chosen.iter().any(|choice| choice.address == candidate)
-                || self.by_address(candidate)?.is_some();
+                || self.by_address(candidate)?.is_some()
+                || self.directory.is_blocked(candidate);
             if !skip {
                 return Ok(Some(candidate));
             }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use durable::fs::{self, File, Fs, Open, Stamp};
 
+use crate::binding::Binding;
 use crate::error::{Attempt, Error};
 use crate::index::Seal;
 
@@ -32,6 +33,21 @@ impl Owner {
         } else {
             format!("{}\r\n{ifname}", container.trim())
         }
+    }
+
+    /// Whether this is the sandbox that a binding is with.
+    pub fn is_of(&self, binding: &Binding) -> bool {
+        self.container == binding.container && self.ifname == binding.file_ifname()
+    }
+
+    /// Whether this is the beginning of what a binding's lease file says: a write that a crash cut off. The
+    /// beginning of an id looks like a lease in the old form.
+    pub fn is_cut_off(&self, binding: &Binding) -> bool {
+        let (whole, part) = (
+            Self::encode(&binding.container, binding.file_ifname()),
+            Self::encode(&self.container, &self.ifname),
+        );
+        part.len() < whole.len() && whole.starts_with(&part)
     }
 
     /// `None` for content that no host-local writes.
@@ -104,11 +120,18 @@ impl<'a, F: Fs> Directory<'a, F> {
     }
 
     /// Gives the directory a modification time of our own, so that any later change by a program that knows nothing
-    /// of it shows: the kernel's clock will not come upon these nanoseconds. `None` where the directory is not ours.
-    pub fn set_seal(&self, secs: i64, unique: u64) -> Option<Seal> {
-        let nanos = u32::try_from(unique % 1_000_000_000).unwrap_or(0);
-        self.fs.set_mtime(self.path, Stamp { secs: secs.max(0), nanos }).ok()?;
-        self.seal().ok()
+    /// of it shows: the kernel's clock will not come upon these nanoseconds. `None` where the directory is not ours or
+    /// its file system keeps no nanoseconds.
+    pub fn set_seal(&self, secs: i64) -> Option<Seal> {
+        let secs = secs.max(0);
+        let mtime = Stamp { secs, nanos: seal_nanos(secs) };
+        self.fs.set_mtime(self.path, mtime).ok()?;
+        self.seal().ok().filter(|seal| seal.mtime == mtime)
+    }
+
+    /// Whether one of us was the last to change the directory: known by the time alone, also after a reboot.
+    pub fn is_sealed(&self) -> Result<bool, Error> {
+        self.seal().map(|seal| seal.mtime.nanos == seal_nanos(seal.mtime.secs))
     }
 
     /// Every entry, in no order.
@@ -137,11 +160,22 @@ impl<'a, F: Fs> Directory<'a, F> {
         match fs::read(self.fs, &path, MAX_LEASE) {
             Ok(bytes) => Ok(Some(Owner::decode(&bytes).ok_or(bytes))),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) if matches!(e.kind(), io::ErrorKind::FileTooLarge | io::ErrorKind::IsADirectory) => {
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    // The last for a pipe.
+                    io::ErrorKind::FileTooLarge | io::ErrorKind::IsADirectory | io::ErrorKind::NotSeekable
+                ) =>
+            {
                 Ok(Some(Err(Vec::new())))
             }
             Err(e) => Err(e).attempt("read", &path),
         }
+    }
+
+    /// Whether something that is no file stands where the lease file of an address would be: nobody can claim it.
+    pub fn is_blocked(&self, address: IpAddr) -> bool {
+        self.fs.metadata(&self.lease_path(address)).is_ok_and(|meta| !meta.file)
     }
 
     /// When the lease file of an address was last written.
@@ -207,11 +241,18 @@ impl<'a, F: Fs> Directory<'a, F> {
     }
 }
 
+/// The nanoseconds that we give a modification time: scattered over the whole second, so that a time which the kernel
+/// gave has them once in a thousand million.
+fn seal_nanos(secs: i64) -> u32 {
+    let mixed = (secs.cast_unsigned() ^ 0x4544_4745_4b45_4550).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    u32::try_from((mixed ^ (mixed >> 32)) % 1_000_000_000).unwrap_or(0)
+}
+
 /// Takes a lock, waiting at most `wait`.
 pub(crate) fn take(file: &impl File, path: &Path, wait: Duration) -> Result<(), Error> {
     match file.lock(wait) {
         Err(e) if e.kind() == io::ErrorKind::TimedOut => {
-            Err(Error::Locked { path: path.to_path_buf(), seconds: wait.as_secs() })
+            Err(Error::Locked { path: path.to_path_buf(), seconds: wait.as_secs().max(1) })
         }
         other => other.attempt("lock", path),
     }

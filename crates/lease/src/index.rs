@@ -24,6 +24,8 @@ const HEAD: usize = 200;
 /// Pairs in a bucket, on average, at which the table is made anew with more buckets: far below 256, so that a bucket
 /// all but never overflows.
 const FULL: u32 = 144;
+/// How many slots stay free before one of them is used again: far more than records ever wait for a flush.
+const SPARE: u32 = 256;
 const NONE: u32 = u32::MAX;
 
 /// What a value is found by. The hash of a key says which kind it is, so that kinds never meet.
@@ -116,7 +118,9 @@ impl<F: Fs> Index<F> {
         let mut head = [0; HEAD];
         file.read_at(&mut head, 0).ok()?;
         let index = Self::parse(file, path, &head)?;
-        (index.boot == boot_hash(index.seed, boot)).then_some(index)
+        // One that was cut short reads as zeros, as if nothing were bound.
+        let whole = index.file.len().ok()? >= index.place_at(index.places);
+        (whole && index.boot == boot_hash(index.seed, boot)).then_some(index)
     }
 
     /// A new, empty index with room for about `expected` pairs, beside the present one until [`Index::install`].
@@ -258,9 +262,12 @@ impl<F: Fs> Index<F> {
         Ok(Some(self.read_place(slot)?).filter(|place| place.class.is_some()))
     }
 
-    /// A slot that no binding has.
+    /// A slot that no binding has: the one that has been free longest, but none that was freed lately. Of two records
+    /// that were not flushed a power cut may take the earlier and leave the later: if that were the one which gives
+    /// the slot to another, the binding that was in it would be lost with a record that was never answered.
     pub fn free_slot(&self) -> u32 {
-        some(self.list(None).first).unwrap_or(self.places)
+        let free = self.list(None);
+        some(free.first).filter(|_| free.count > SPARE).unwrap_or(self.places)
     }
 
     /// Puts a binding at the end of the list of its class; it must be in none.
@@ -444,6 +451,7 @@ impl<F: Fs> Index<F> {
                 out.extend_from_slice(&field.to_le_bytes());
             }
         }
+        out.extend_from_slice(&sum(&out).to_le_bytes());
         out.resize(HEAD, 0);
         out
     }
@@ -461,7 +469,10 @@ impl<F: Fs> Index<F> {
         let (network_len, buckets) = (fields.u32(), fields.u32());
         let (pairs, places) = (fields.u32(), fields.u32());
         let lists = [(); 5].map(|()| List { first: fields.u32(), last: fields.u32(), count: fields.u32() });
-        (clean && buckets.is_power_of_two()).then_some(Index {
+        // A head that was written in part says neither what was before nor what is now.
+        let (head, _) = head.split_at_checked(head.len().saturating_sub(fields.0.len()))?;
+        let whole = fields.u64() == sum(head);
+        (whole && clean && buckets.is_power_of_two()).then_some(Index {
             file,
             path,
             seed,
@@ -509,6 +520,12 @@ const UNLINKED: Place =
 
 fn some(slot: u32) -> Option<u32> {
     (slot != NONE).then_some(slot)
+}
+
+fn sum(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
 }
 
 fn boot_hash(seed: u64, boot: &str) -> u64 {

@@ -97,7 +97,7 @@ impl<F: Fs> Flush<'_, F> {
         let flushed = self.mark.flush(self.fs, &self.file, self.generation, self.offset, self.wait);
         flushed.map_err(|e| match e.kind() {
             io::ErrorKind::TimedOut => {
-                Error::Locked { path: self.mark.path().to_path_buf(), seconds: self.wait.as_secs() }
+                Error::Locked { path: self.mark.path().to_path_buf(), seconds: self.wait.as_secs().max(1) }
             }
             _ => Error::NotDurable(e),
         })
@@ -105,16 +105,17 @@ impl<F: Fs> Flush<'_, F> {
 }
 
 impl<'a, F: Fs> Store<'a, F> {
-    /// Opens the state of a network: takes the locks, reads what others have written since, takes over what other
+    /// Opens the state of a network: takes the locks (waiting for all of them together, and for the flush at the end,
+    /// no longer than the policy says), reads what others have written since, takes over what other
     /// programs have changed in the directory.
     pub fn open(fs: &'a F, places: &'a Places, now: &'a Now, policy: &'a Policy) -> Result<Self, Error> {
-        let directory = Directory::lock(fs, &places.data, policy.lock_timeout)?;
+        let directory = Directory::lock(fs, &places.data, policy.lock_timeout / 2)?;
         create_dir_durably(fs, &places.state, 0o700).attempt("create directory", &places.state)?;
         fs.create_dir_all(&places.run, 0o700).attempt("create directory", &places.run)?;
         // The lock in dataDir keeps stock host-local out; this one, whoever has another dataDir for the same network.
         let lock_path = places.state.join("lock");
         let lock = fs.open(&lock_path, Open::Create(0o600)).attempt("open", &lock_path)?;
-        directory::take(&lock, &lock_path, policy.lock_timeout)?;
+        directory::take(&lock, &lock_path, policy.lock_timeout / 4)?;
 
         let mark = FlushMark::in_dir(&places.run);
         let State { journal, index, notes, fresh } = open_state(fs, places, now, &mark)?;
@@ -147,8 +148,7 @@ impl<'a, F: Fs> Store<'a, F> {
     /// the strings are for the operator.
     pub fn finish(mut self) -> (Option<Flush<'a, F>>, Vec<String>) {
         if !self.sealed {
-            let unique = self.now.entropy ^ self.journal.tail().seq;
-            let seal = self.settled.then(|| self.directory.set_seal(self.now.wall, unique));
+            let seal = self.settled.then(|| self.directory.set_seal(self.now.wall));
             self.index.seal = seal.flatten();
         }
         self.index.generation = self.journal.generation();
@@ -164,7 +164,7 @@ impl<'a, F: Fs> Store<'a, F> {
             file: self.journal.into_file(),
             generation,
             offset: self.flush_to,
-            wait: self.policy.lock_timeout,
+            wait: self.policy.lock_timeout / 4,
         });
         (flush, self.notes)
     }
@@ -213,7 +213,7 @@ impl<'a, F: Fs> Store<'a, F> {
         let journal = Journal::open(self.fs, &self.places.state)?;
         let (generation, end) = (self.journal.generation(), self.journal.tail().end);
         let Some(journal) = journal else { return Err(Error::Interfered(self.places.state.clone())) };
-        let wait = self.policy.lock_timeout;
+        let wait = self.policy.lock_timeout / 4;
         self.mark.flush(self.fs, &journal.into_file(), generation, end, wait).map_err(Error::NotDurable)
     }
 
@@ -225,15 +225,17 @@ impl<'a, F: Fs> Store<'a, F> {
 
     /// Writes a record; [`Store::apply`] must follow.
     pub(crate) fn append(&mut self, record: &Record) -> Result<Span, Error> {
-        if self.journal.tail().end > SMALL.max(self.index.live_bytes.saturating_mul(3))
-            && let Err(e) = self.rewrite()
-        {
-            // A disk too full for a new journal still takes a record, as long as the old journal is in place.
-            let there = Journal::open(self.fs, &self.places.state)?.map(|journal| journal.generation());
-            if there != Some(self.journal.generation()) {
-                return Err(e);
+        if self.journal.tail().end > SMALL.max(self.index.live_bytes.saturating_mul(3)) {
+            let generation = self.journal.generation();
+            if let Err(e) = self.rewrite() {
+                // A disk too full for a new journal still takes a record, as long as the old journal is in place.
+                let there = Journal::open(self.fs, &self.places.state)?.map(|journal| journal.generation());
+                if self.journal.generation() != generation || there != Some(generation) {
+                    self.index_lost = true;
+                    return Err(e);
+                }
+                self.note(format!("the journal was not written anew: {e}"));
             }
-            self.note(format!("the journal was not written anew: {e}"));
         }
         Ok(self.journal.append(&record.encode())?)
     }
@@ -246,8 +248,10 @@ impl<'a, F: Fs> Store<'a, F> {
             Ok(()) if !self.index.is_crowded() => {}
             Ok(()) | Err(Trouble::Full) => {
                 let seal = self.index.seal;
+                self.index_lost = true;
                 self.index = build_index(self.fs, self.places, self.now, &mut self.journal, &mut Vec::new())?;
                 self.index.seal = seal;
+                self.index_lost = false;
             }
             Err(Trouble::Io(path, source)) => {
                 self.index_lost = true;
@@ -500,7 +504,9 @@ fn quarantine<F: Fs>(fs: &F, places: &Places, journal: &Journal<F>, span: Span, 
     if torn {
         format!("{place} are the unfinished end of a write that a crash cut off; {kept}")
     } else {
-        format!("{place} cannot be read: the disk damaged them; every other record was used; {kept}")
+        format!(
+            "{place} cannot be read: damaged by the disk, or never flushed before a power cut; every other record was used; {kept}"
+        )
     }
 }
 

@@ -12,7 +12,7 @@ use crate::choose::Choice;
 use crate::error::Error;
 use crate::index::Key;
 use crate::record::{Network, Record};
-use crate::store::Store;
+use crate::store::{Store, trouble};
 
 /// How many expired bindings one command ends at the most, so that none takes long.
 const EXPIRE_AT_ONCE: usize = 64;
@@ -79,6 +79,9 @@ impl<F: Fs> Store<'_, F> {
         let addresses: Vec<IpAddr> = choices.iter().map(|choice| choice.address).collect();
         let slot = home.as_ref().map_or_else(|| self.index.free_slot(), |(slot, _)| *slot);
         let home = home.map(|(_, binding)| binding);
+        if let Some(address) = home.as_ref().and_then(|home| self.wrested(home, request, sets, &addresses)) {
+            return Err(Error::Duplicate { address, container: request.container.clone() });
+        }
         let new = Binding {
             identity: request.identity.clone(),
             ifname: request.ifname.clone(),
@@ -107,6 +110,22 @@ impl<F: Fs> Store<'_, F> {
         Ok(addresses)
     }
 
+    /// An address that the sandbox has and that would be taken from it although it may go on using it: by a repeated
+    /// ADD that asks for another one.
+    fn wrested(
+        &self,
+        home: &Binding,
+        request: &Request,
+        sets: &[RangeSet],
+        addresses: &[IpAddr],
+    ) -> Option<IpAddr> {
+        let running = home.class(&self.now.boot) == Class::Live && home.container == request.container;
+        let lost = |address: &&IpAddr| {
+            !addresses.contains(address) && sets.iter().any(|set| set.get(**address).is_some())
+        };
+        home.addresses.iter().find(lost).filter(|_| running).copied()
+    }
+
     /// Makes `new` the binding in `slot`: in the journal, then in the directory, then in the index.
     fn move_in(
         &mut self,
@@ -115,6 +134,7 @@ impl<F: Fs> Store<'_, F> {
         new: Binding,
         choices: &[Choice],
     ) -> Result<(), Error> {
+        let mut displaced: Vec<(u32, Binding)> = Vec::new();
         for choice in choices {
             if let Some((other, binding)) =
                 self.by_address(choice.address)?.filter(|(other, _)| *other != slot)
@@ -128,7 +148,7 @@ impl<F: Fs> Store<'_, F> {
                     binding.class(&self.now.boot),
                     self.now.wall.saturating_sub(binding.since).max(0),
                 ));
-                debug_assert!(other != slot, "an address has one binding");
+                displaced.push((other, binding));
             }
         }
         let record = Record::Bind { slot, binding: new };
@@ -144,6 +164,14 @@ impl<F: Fs> Store<'_, F> {
             };
             self.apply(&record, span)?;
             self.commit(&undo)?;
+            // Whose addresses were to be reused keep them; durably, for they may have been told so.
+            for (slot, binding) in &displaced {
+                self.commit(&Record::Bind { slot: *slot, binding: binding.clone() })?;
+            }
+            self.reused = 0;
+            if !displaced.is_empty() {
+                self.flush_now()?;
+            }
             return Err(e);
         }
         self.apply(&record, span)?;
@@ -190,15 +218,16 @@ impl<F: Fs> Store<'_, F> {
         held: Option<(u32, Binding)>,
     ) -> Result<(Option<(u32, Binding)>, Vec<(u32, Binding)>), Error> {
         let mut all = self.of_identity(&request.identity, &request.ifname)?;
-        // The latest first: that is where the pod was last seen.
+        // The latest first: that is where the pod was last seen. One that was superseded comes behind, for the late
+        // DEL of its sandbox may be the last thing that was heard.
         let mut aged = Vec::new();
         for (slot, binding) in all.drain(..) {
             let offset = self.place(slot)?.map_or(0, |place| place.span.offset);
-            aged.push((offset, slot, binding));
+            aged.push((binding.state == State::Gone, std::cmp::Reverse(offset), slot, binding));
         }
-        aged.sort_by_key(|(offset, ..)| std::cmp::Reverse(*offset));
+        aged.sort_by_key(|(gone, offset, ..)| (*gone, *offset));
         let (mut home, mut others) = (held, Vec::new());
-        for (_, slot, binding) in aged {
+        for (.., slot, binding) in aged {
             let same = is_same(&binding.identity, &request.identity, self.policy.key);
             if home.as_ref().is_some_and(|(own, _)| *own == slot) {
                 continue;
@@ -213,7 +242,11 @@ impl<F: Fs> Store<'_, F> {
     }
 
     /// Every binding of the pod's interface, also those of an earlier pod of that name.
-    fn of_identity(&self, identity: &Identity, ifname: &str) -> Result<Vec<(u32, Binding)>, Error> {
+    pub(crate) fn of_identity(
+        &self,
+        identity: &Identity,
+        ifname: &str,
+    ) -> Result<Vec<(u32, Binding)>, Error> {
         match identity {
             Identity::Pod { namespace, name, .. } => {
                 let pod = Some((namespace.as_str(), name.as_str()));
@@ -247,10 +280,19 @@ impl<F: Fs> Store<'_, F> {
         self.bound_gone()
     }
 
-    fn set_state(&mut self, slot: u32, binding: &Binding, state: State, why: Why) -> Result<(), Error> {
+    pub(crate) fn set_state(
+        &mut self,
+        slot: u32,
+        binding: &Binding,
+        state: State,
+        why: Why,
+    ) -> Result<(), Error> {
+        // No network namespace lives through a reboot; its path may be another's by now.
+        let netns = if binding.boot == self.now.boot { binding.netns.clone() } else { String::new() };
         let binding = Binding {
             state,
             why,
+            netns,
             boot: self.now.boot.clone(),
             since: self.now.wall,
             since_up: self.now.uptime,
@@ -261,9 +303,14 @@ impl<F: Fs> Store<'_, F> {
 
     /// Ends the oldest of more bindings of gone pods than are kept.
     fn bound_gone(&mut self) -> Result<(), Error> {
+        let mut next = self.index.first(Class::Gone);
         while self.index.count(Class::Gone) > self.policy.max_gone {
-            let Some(slot) = self.index.first(Class::Gone) else { break };
-            self.commit(&Record::End { slot })?;
+            let Some(slot) = next else { break };
+            next = self.index.next(slot).map_err(trouble)?;
+            // The record is all that keeps the address of a sandbox that may still run from being unbound.
+            if self.binding(slot)?.is_some_and(|binding| !self.is_occupied(&binding)) {
+                self.commit(&Record::End { slot })?;
+            }
         }
         Ok(())
     }
@@ -273,15 +320,18 @@ impl<F: Fs> Store<'_, F> {
     fn expire(&mut self) -> Result<(), Error> {
         let Hold::For(hold) = self.policy.hold else { return Ok(()) };
         for class in [Class::Parked, Class::Rebooted] {
+            let mut next = self.index.first(class);
             for _ in 0..EXPIRE_AT_ONCE {
-                let Some(slot) = self.index.first(class) else { break };
+                let Some(slot) = next else { break };
+                next = self.index.next(slot).map_err(trouble)?;
                 let Some(binding) = self.binding(slot)? else { break };
                 let since = if binding.boot == self.now.boot { binding.since_up } else { 0 };
-                let held = Duration::from_secs(self.now.uptime.saturating_sub(since));
-                if held < hold || self.is_occupied(&binding) {
+                if Duration::from_secs(self.now.uptime.saturating_sub(since)) < hold {
                     break;
                 }
-                self.commit(&Record::End { slot })?;
+                if !self.is_occupied(&binding) {
+                    self.commit(&Record::End { slot })?;
+                }
             }
         }
         Ok(())
@@ -348,7 +398,9 @@ impl<F: Fs> Store<'_, F> {
         if class == Class::Gone {
             return self.set_state(slot, binding, State::Gone, binding.why);
         }
-        if self.policy.hold == Hold::For(Duration::ZERO) {
+        // What may still be in use is parked all the same, and expires later.
+        let parked = Binding { state: State::Parked, ..binding.clone() };
+        if self.policy.hold == Hold::For(Duration::ZERO) && !self.is_occupied(&parked) {
             return self.commit(&Record::End { slot });
         }
         let elsewhere = self
