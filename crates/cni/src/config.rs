@@ -268,7 +268,8 @@ fn read_attachments(top: &Node) -> Result<Vec<Attachment>, Error> {
     };
     let Some(list) = found else {
         // A Go runtime without any attachment sends its empty list as null; a key that is not there is no list.
-        let says_null = top.members()?.any(|member| KEYS.contains(&member.key()) && *member.json == Json::Null);
+        let says_null =
+            top.members()?.any(|member| KEYS.contains(&member.key()) && *member.json == Json::Null);
         let missing = format!("GC needs {key}; without that list nothing can be told to be unused");
         return if says_null { Ok(Vec::new()) } else { Err(Error::config(missing)) };
     };

@@ -75,7 +75,8 @@ fn every_network_configuration_in_the_documents_is_loaded() {
     let mut loaded = 0;
     for document in ["docs/choosing-a-cni.md", "README.md"] {
         for block in blocks(document) {
-            let mut network = Json::parse(block.as_bytes()).unwrap_or_else(|e| panic!("{document}: {e}: {block}"));
+            let mut network =
+                Json::parse(block.as_bytes()).unwrap_or_else(|e| panic!("{document}: {e}: {block}"));
             if get(&network, "name").is_none() {
                 // The README shows one plugin of a list.
                 set(&mut network, "name", Json::text("edge"));
@@ -84,7 +85,8 @@ fn every_network_configuration_in_the_documents_is_loaded() {
                 Some(Json::List(plugins)) => plugins.clone(),
                 _ => vec![network.clone()],
             };
-            let configs: Vec<Json> = plugins.iter().filter_map(|plugin| delegated(&network, plugin)).collect();
+            let configs: Vec<Json> =
+                plugins.iter().filter_map(|plugin| delegated(&network, plugin)).collect();
             assert!(!configs.is_empty(), "{document}: no plugin has ipam: {block}");
             for config in configs {
                 load(&config).unwrap_or_else(|e| panic!("{document}: {e:?}: {block}"));

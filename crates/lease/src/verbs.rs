@@ -273,7 +273,9 @@ impl<F: Fs> Store<'_, F> {
     fn retire(&mut self, others: &[(u32, Binding)]) -> Result<(), Error> {
         for (slot, binding) in others {
             let class = binding.class(&self.now.boot);
-            if matches!(class, Class::Parked | Class::Rebooted) {
+            // One whose address the pod has just been given has ended.
+            let there = self.binding(*slot)?.is_some_and(|present| present == *binding);
+            if there && matches!(class, Class::Parked | Class::Rebooted) {
                 self.set_state(*slot, binding, State::Gone, Why::Replaced)?;
             }
         }
