@@ -37,9 +37,9 @@ impl Checks {
         println!("--    {:6.1}s  {text}", self.began.elapsed().as_secs_f32());
     }
 
-    /// Whether a check has failed so far.
-    pub fn any_failed(&self) -> bool {
-        self.failed > 0
+    /// How many checks have failed so far.
+    pub fn failed(&self) -> usize {
+        self.failed
     }
 
     /// Prints the closing line. True if at least one check was made and every one held.

@@ -1,5 +1,7 @@
 //! Drives a real container runtime on a node of its own through restarts, kills and power cuts, and looks whether
 //! edgekeep's promises hold. Started by `e2e/run`, as root; see there for what it needs.
+//!
+//! Called under the name of a CNI plugin it is that plugin's stand-in: see `stand_in`.
 
 mod cgroup;
 mod checks;
@@ -9,16 +11,20 @@ mod image;
 mod ledger;
 mod netns;
 mod node;
+mod plugin;
 mod pods;
 mod probe;
 mod run_dir;
 mod runtime;
 mod scenario;
 mod shuffle;
+mod stage;
+mod stand_in;
 mod sys;
+mod verdict;
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -26,38 +32,70 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use checks::Checks;
 use run_dir::RunDir;
-use scenario::ipam;
+use scenario::Options;
 use shuffle::Shuffle;
 
-const USAGE: &str = "usage: e2e/run ipam [--ipam edgekeep-ipam|host-local] [--seed NUMBER]
+const USAGE: &str = "usage: e2e/run SCENARIO [--ipam edgekeep-ipam|host-local] [--seed NUMBER]
 
-  ipam    pods keep their addresses through restarts, a killed runtime and reboots
-          --ipam host-local plays the same with the stock plugin, which must fail
+  all             every one of these, one after the other";
+
+const USAGE_END: &str = "
+  --ipam host-local plays with stock host-local under edgekeep-ipam's name. Every scenario must then fail, which
+  shows that a loss would be seen.
 
 environment: EDGEKEEP_IPAM (the plugin to prove), EDGEKEEP_CACHE (where runs live)";
 
 fn main() -> ExitCode {
+    if let Some(status) = stand_in::play() {
+        return status;
+    }
     if env::args().any(|word| word == "--help") {
-        println!("{USAGE}");
+        println!("{}", usage());
         return ExitCode::SUCCESS;
     }
-    let options = match options() {
-        Ok(options) => options,
+    let (scenarios, options) = match options() {
+        Ok(chosen) => chosen,
         Err(error) => {
-            eprintln!("{error:#}\n\n{USAGE}");
+            eprintln!("{error:#}\n\n{}", usage());
             return ExitCode::from(2);
         }
     };
     let mut checks = Checks::new();
-    if let Err(error) = play(&options, &mut checks) {
-        checks.record("the run comes to its end", Err(error));
+    for scenario in scenarios {
+        if let Err(error) = play(&scenario, &options, &mut checks) {
+            let ends = error.is::<Asked>();
+            checks.record(&format!("{scenario} comes to its end"), Err(error));
+            if ends {
+                break;
+            }
+        }
     }
     if checks.close() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Plays the scenario until its end or a signal. Either way everything is cleaned up on return: what a run owns is
+fn usage() -> String {
+    let scenarios: Vec<String> =
+        scenario::ALL.iter().map(|(name, shows)| format!("  {name:<15} {shows}\n")).collect();
+    format!("{USAGE}\n{}{USAGE_END}", scenarios.concat())
+}
+
+/// A signal asked this program to end.
+#[derive(Debug)]
+struct Asked;
+
+impl std::fmt::Display for Asked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("asked to end")
+    }
+}
+
+impl std::error::Error for Asked {}
+
+/// Plays a scenario until its end or a signal. Either way everything is cleaned up on return: what a run owns is
 /// released where it goes out of scope, the node before the directory it lives in.
-fn play(options: &ipam::Options, checks: &mut Checks) -> Result<()> {
+fn play(scenario: &str, options: &Options, checks: &mut Checks) -> Result<()> {
+    let plugin = options.plugin.display();
+    checks.note(&format!("{scenario}, {plugin}, seed {}, {}", options.seed, runtime::version()?));
     let dir = RunDir::create(&options.cache)?;
     // One thread: the kernel ends the node when the thread that started it ends.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -65,32 +103,36 @@ fn play(options: &ipam::Options, checks: &mut Checks) -> Result<()> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         tokio::select! {
-            played = ipam::run(&dir, options, checks) => played,
-            _ = interrupt.recv() => bail!("interrupted"),
-            _ = terminate.recv() => bail!("asked to terminate"),
+            played = scenario::run(scenario, &dir, options, checks) => played,
+            _ = interrupt.recv() => bail!(Asked),
+            _ = terminate.recv() => bail!(Asked),
         }
     })
 }
 
-fn options() -> Result<ipam::Options> {
+fn options() -> Result<(Vec<String>, Options)> {
     let mut words = env::args().skip(1);
-    if words.next().as_deref() != Some("ipam") {
-        bail!("one subcommand is needed");
+    let chosen = words.next().unwrap_or_default();
+    let known = scenario::ALL.iter().map(|(name, _)| (*name).to_owned());
+    let scenarios: Vec<String> = known.filter(|name| chosen == "all" || chosen == *name).collect();
+    if scenarios.is_empty() {
+        bail!("one scenario is needed, {chosen:?} is none");
     }
-    let (mut ipam, mut seed) = ("edgekeep-ipam".to_owned(), Shuffle::fresh_seed());
+    let (mut ipam, mut seed) = (cni::OURS.to_owned(), Shuffle::fresh_seed());
     while let Some(word) = words.next() {
         let value = words.next().ok_or_else(|| anyhow!("{word} needs a value"))?;
         match word.as_str() {
-            "--ipam" if ["edgekeep-ipam", "host-local"].contains(&value.as_str()) => ipam = value,
+            "--ipam" if [cni::OURS, cni::STOCK_IPAM].contains(&value.as_str()) => ipam = value,
             "--seed" => seed = value.parse().with_context(|| format!("--seed {value} is not a number"))?,
             _ => bail!("{word} {value} is not understood"),
         }
     }
-    let plugin = env::var_os("EDGEKEEP_IPAM").map(PathBuf::from);
-    if plugin.is_none() && ipam == "edgekeep-ipam" {
-        bail!("EDGEKEEP_IPAM does not say where the plugin is");
-    }
-    Ok(ipam::Options { ipam, plugin, seed, cache: cache()? })
+    let plugin = match env::var_os("EDGEKEEP_IPAM") {
+        _ if ipam == cni::STOCK_IPAM => Path::new(cni::STOCK).join(ipam),
+        Some(plugin) => plugin.into(),
+        None => bail!("EDGEKEEP_IPAM does not say where the plugin is"),
+    };
+    Ok((scenarios, Options { plugin, seed, cache: cache()? }))
 }
 
 fn cache() -> Result<PathBuf> {

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -35,13 +35,14 @@ pub fn delete(name: &str) -> Result<()> {
     run(&["ip", "netns", "delete", name]).map(drop)
 }
 
-/// Does `work` on a thread of its own that has moved into the namespace `name`.
+/// Does `work` on a thread of its own that has moved into the namespace at `place`.
 ///
 /// # Errors
 ///
 /// The namespace cannot be entered, or the thread ended without a result.
-pub async fn inside<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    let file = File::open(path(name)).with_context(|| format!("cannot open network namespace {name}"))?;
+pub async fn inside<T: Send + 'static>(place: &Path, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    let name = place.display();
+    let file = File::open(place).with_context(|| format!("cannot open network namespace {name}"))?;
     let (send, receive) = tokio::sync::oneshot::channel();
     // A thread that has moved must never do anything else afterwards: no pool.
     std::thread::spawn(move || {

@@ -11,6 +11,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::process::{Pid, Signal, kill_process};
@@ -55,6 +56,20 @@ struct Power {
 pub struct Process {
     name: String,
     entered: Child,
+}
+
+impl Process {
+    /// Waits for its end, at most for `limit`.
+    ///
+    /// # Errors
+    ///
+    /// It still runs.
+    pub fn wait(mut self, limit: Duration) -> Result<()> {
+        if !sys::wait_until(limit, || matches!(self.entered.try_wait(), Ok(Some(_)))) {
+            bail!("{} still runs after {limit:?}", self.name);
+        }
+        Ok(())
+    }
 }
 
 impl Node {

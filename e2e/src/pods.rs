@@ -20,7 +20,8 @@ use crate::{image, sys};
 
 /// The port that every pod answers on.
 pub const PORT: u16 = 8080;
-const NAMESPACE: &str = "default";
+/// The one namespace of this program's pods.
+pub const NAMESPACE: &str = "default";
 /// Pods that are worked on at one time; kubelet, too, has several workers.
 const WORKERS: usize = 6;
 
@@ -33,6 +34,8 @@ pub struct Pod {
     pub host_port: Option<u16>,
     /// The addresses of the present sandbox, in the runtime's order.
     pub addresses: Vec<IpAddr>,
+    /// The addresses of further interfaces, which the runtime does not know of.
+    pub further: Vec<IpAddr>,
     uid: String,
     next_attempt: u32,
     sandbox: Option<String>,
@@ -45,8 +48,23 @@ impl Pod {
     ///
     /// No uid can be made.
     pub fn new(name: String, host_port: Option<u16>) -> Result<Self> {
-        let (addresses, sandbox) = (Vec::new(), None);
-        Ok(Self { name, host_port, addresses, uid: sys::uuid()?, next_attempt: 0, sandbox })
+        let (addresses, further, sandbox) = (Vec::new(), Vec::new(), None);
+        Ok(Self { name, host_port, addresses, further, uid: sys::uuid()?, next_attempt: 0, sandbox })
+    }
+
+    /// The id of the present sandbox.
+    pub fn sandbox(&self) -> Option<&str> {
+        self.sandbox.as_deref()
+    }
+
+    /// What names this pod among all of its name.
+    pub fn uid(&self) -> &str {
+        &self.uid
+    }
+
+    /// The addresses of all interfaces.
+    pub fn all_addresses(&self) -> Vec<IpAddr> {
+        self.addresses.iter().chain(&self.further).copied().collect()
     }
 }
 
@@ -136,7 +154,12 @@ impl Runner {
         }
     }
 
-    async fn stop(&self, sandbox: &str) -> Result<()> {
+    /// Stops a sandbox: from here on its addresses may be another's.
+    ///
+    /// # Errors
+    ///
+    /// The call failed.
+    pub async fn stop(&self, sandbox: &str) -> Result<()> {
         self.ledger.stopping(sandbox);
         self.cri.stop_sandbox(sandbox).await
     }

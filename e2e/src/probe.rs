@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -24,13 +25,13 @@ pub struct Question {
     pub expected: String,
 }
 
-/// Asks all `questions` from inside the network namespace `network` until each is answered rightly or its time is
+/// Asks all `questions` from inside the network namespace at `network` until each is answered rightly or its time is
 /// over. Returns one line for each that failed.
 ///
 /// # Errors
 ///
 /// The namespace cannot be entered.
-pub async fn ask(network: &str, questions: Vec<Question>) -> Result<Vec<String>> {
+pub async fn ask(network: &Path, questions: Vec<Question>) -> Result<Vec<String>> {
     netns::inside(network, move || {
         // Threads inherit the namespace of the one that starts them.
         std::thread::scope(|scope| {

@@ -66,6 +66,16 @@ impl Containerd {
         node.kill(process)
     }
 
+    /// Notes that something on the node has killed it, and waits for its end.
+    ///
+    /// # Errors
+    ///
+    /// It was not started, or still runs after 10 s.
+    pub fn bury(&mut self) -> Result<()> {
+        let process = self.process.take().ok_or_else(|| anyhow!("containerd was not started"))?;
+        process.wait(Duration::from_secs(10))
+    }
+
     /// Loads image archives and waits until the runtime's CRI part has seen `references`.
     ///
     /// # Errors

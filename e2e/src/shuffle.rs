@@ -27,11 +27,16 @@ impl Shuffle {
         self.state.wrapping_mul(0x2545_F491_4F6C_DD1D)
     }
 
+    /// A number below `bound`; 0 if there is none.
+    pub fn below(&mut self, bound: usize) -> usize {
+        let bound = u64::try_from(bound).unwrap_or(u64::MAX).max(1);
+        usize::try_from(self.next() % bound).unwrap_or(0)
+    }
+
     /// Puts `items` in another order (Fisher-Yates).
     pub fn order<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
-            let bound = u64::try_from(last).unwrap_or(u64::MAX).saturating_add(1);
-            let chosen = usize::try_from(self.next() % bound).unwrap_or(0);
+            let chosen = self.below(last.saturating_add(1));
             items.swap(last, chosen);
         }
     }

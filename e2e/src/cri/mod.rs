@@ -8,12 +8,14 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
 use prost::Message;
+use serde_json::Value;
 
 use grpc::Connection;
 use messages::{
     ContainerConfig, ContainerId, CreateContainerRequest, Empty, ImageSpec, ImageStatusRequest,
-    ImageStatusResponse, ListPodSandboxResponse, PodSandbox, PodSandboxConfig, PodSandboxStatusResponse,
-    RunPodSandboxRequest, SandboxId, VersionResponse,
+    ImageStatusResponse, ListPodSandboxResponse, PodSandbox, PodSandboxConfig, PodSandboxStatusRequest,
+    PodSandboxStatusResponse, RunPodSandboxRequest, SandboxId, StatusRequest, StatusResponse,
+    VersionResponse,
 };
 
 /// A runtime to talk to. Every error of a call names the call and holds the runtime's own words.
@@ -103,6 +105,36 @@ impl Cri {
         parsed.collect::<Result<_, _>>().with_context(|| format!("sandbox {id} has addresses {texts:?}"))
     }
 
+    /// Path of a sandbox's network namespace, as the node sees it.
+    ///
+    /// # Errors
+    ///
+    /// The call failed, or the runtime does not tell.
+    pub async fn network_namespace(&self, id: &str) -> Result<String> {
+        let request = PodSandboxStatusRequest { pod_sandbox_id: id.to_owned(), verbose: true };
+        let answer: PodSandboxStatusResponse = self.runtime("PodSandboxStatus", &request).await?;
+        let info: Value = serde_json::from_str(answer.info.get("info").map_or("", String::as_str))?;
+        let spaces = info.pointer("/runtimeSpec/linux/namespaces").and_then(Value::as_array);
+        let network = spaces.into_iter().flatten().find(|space| text(space, "type") == Some("network"));
+        let path = network.and_then(|space| text(space, "path"));
+        Ok(path.ok_or_else(|| anyhow!("sandbox {id} has no network namespace"))?.to_owned())
+    }
+
+    /// The configuration of the pod network that the runtime has loaded.
+    ///
+    /// # Errors
+    ///
+    /// The call failed, or the runtime does not tell.
+    pub async fn pod_network(&self) -> Result<Value> {
+        let answer: StatusResponse = self.runtime("Status", &StatusRequest { verbose: true }).await?;
+        let loaded: Value = serde_json::from_str(answer.info.get("cniconfig").map_or("", String::as_str))?;
+        let networks = loaded.get("Networks").and_then(Value::as_array);
+        // Its own loopback comes first.
+        let network = networks.and_then(|networks| networks.last()).and_then(|network| network.get("Config"));
+        let source = network.and_then(|network| text(network, "Source"));
+        Ok(serde_json::from_str(source.ok_or_else(|| anyhow!("the runtime has no pod network"))?)?)
+    }
+
     /// All sandboxes, dead ones included.
     ///
     /// # Errors
@@ -132,6 +164,10 @@ impl Cri {
         let made: ContainerId = self.runtime("CreateContainer", &request).await?;
         self.runtime::<Empty>("StartContainer", &made).await.map(drop)
     }
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
+    value.get(key).and_then(Value::as_str)
 }
 
 fn sandbox(id: &str) -> SandboxId {

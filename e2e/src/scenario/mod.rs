@@ -1,3 +1,63 @@
-//! What is played on the node, one module per subcommand.
+//! What is played on the node, one module per idea.
 
-pub mod ipam;
+mod alternation;
+mod churn;
+mod flannel;
+mod ipam;
+mod killed_between;
+mod main_plugins;
+mod openyurt;
+mod rollback;
+mod two_networks;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+
+use crate::checks::Checks;
+use crate::run_dir::RunDir;
+
+/// What the command line chose.
+pub struct Options {
+    /// The plugin that is played as the product's.
+    pub plugin: PathBuf,
+    /// Makes the orders of the run.
+    pub seed: u64,
+    /// Where runs live, and where the runtime's log is kept when something failed.
+    pub cache: PathBuf,
+}
+
+/// Every scenario, in the order in which `all` plays them, with what it shows.
+pub const ALL: [(&str, &str); 10] = [
+    ("ipam", "pods keep their addresses through restarts, a killed runtime and reboots"),
+    ("alternation", "stock host-local and edgekeep-ipam take turns on one dataDir under running pods"),
+    ("rollback", "back to stock host-local with pods running and edgekeep-ipam wiped from the node"),
+    ("killed-between", "the runtime is killed between a plugin's ADD and its answer"),
+    ("ptp", "ptp as the main plugin: restarts and a reboot"),
+    ("macvlan", "macvlan as the main plugin, asked from beyond its master: restarts and a reboot"),
+    ("two-networks", "three interfaces per pod, two of them in one network, as Multus makes them"),
+    ("flannel", "flannel's saved delegation: switched under running pods, then a reboot"),
+    ("openyurt", "OpenYurt's directory taken over under running pods"),
+    ("churn", "a full /28 for 2000 rounds, the plugin driven without a runtime"),
+];
+
+/// Plays the scenario `name` in `dir` and records every check.
+///
+/// # Errors
+///
+/// There is no such scenario, or something that is not a check failed, so that the run could not go on.
+pub async fn run(name: &str, dir: &RunDir, options: &Options, checks: &mut Checks) -> Result<()> {
+    match name {
+        "ipam" => ipam::run(dir, options, checks).await,
+        "alternation" => alternation::run(dir, options, checks).await,
+        "rollback" => rollback::run(dir, options, checks).await,
+        "killed-between" => killed_between::run(dir, options, checks).await,
+        "ptp" => main_plugins::ptp(dir, options, checks).await,
+        "macvlan" => main_plugins::macvlan(dir, options, checks).await,
+        "two-networks" => two_networks::run(dir, options, checks).await,
+        "flannel" => flannel::run(dir, options, checks).await,
+        "openyurt" => openyurt::run(dir, options, checks).await,
+        "churn" => churn::run(dir, options, checks),
+        _ => bail!("there is no scenario {name}"),
+    }
+}
