@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use cni::retain::Policy;
 use durable::os::OsFs;
 use lease::machine::Dirs;
 use node::adopt::Report;
@@ -37,6 +38,9 @@ pub fn adopt(what: &AdoptCni) -> Result<ExitCode, Failure> {
         AdoptAs::HostLocal => As::StockName,
     };
     let mut report = node::adopt::adopt(&disk, &places, how, &state_dirs(&what.cni.root)?, dry)?;
+    if !dry {
+        take_over(&mut report, &what.cni.root)?;
+    }
     let any = report.has(Verdict::Change) || report.has(Verdict::Done);
     if !any {
         report.notes.push(
@@ -66,6 +70,36 @@ fn state_dirs(root: &Path) -> Result<Vec<PathBuf>, Failure> {
     }
     let node = lease::machine::node_file(&OsFs, variable).map_err(|e| e.msg)?;
     Ok(vec![Dirs::resolve(variable, &node).state])
+}
+
+/// Takes the leases over that stand in the adopted networks' directories. At the next call of the plugin it would be too
+/// late for a pod that is the first to stop, and through stock host-local: whose its address was would not be known.
+fn take_over(report: &mut Report, root: &Path) -> Result<(), Failure> {
+    let below = |path: &Path| root.join(path.strip_prefix("/").unwrap_or(path));
+    let node = lease::machine::node_file(&OsFs, variable).map_err(|e| e.msg)?;
+    let mut dirs = Dirs::resolve(variable, &node);
+    for dir in [&mut dirs.state, &mut dirs.run, &mut dirs.cni_cache] {
+        *dir = below(dir);
+    }
+    let now = lease::machine::now(&OsFs, variable).map_err(|e| e.to_string())?;
+    let networks: BTreeSet<&String> =
+        report.plan.files.iter().filter_map(|file| file.network.as_ref()).collect();
+    let mut notes = Vec::new();
+    for data_dir in &report.plan.data_dirs {
+        for network in &networks {
+            let places = dirs.places(&below(data_dir), network);
+            if !places.data.is_dir() {
+                continue;
+            }
+            match lease::take_over(&OsFs, &places, &now, &Policy::default()) {
+                Ok(said) => notes.extend(said),
+                Err(e) => notes
+                    .push(format!("the leases in {} were not taken over yet: {e}", places.data.display())),
+            }
+        }
+    }
+    report.notes.append(&mut notes);
+    Ok(())
 }
 
 fn tell(report: &Report, cni: &CniPlaces, complete: bool) -> Result<ExitCode, Failure> {

@@ -216,3 +216,23 @@ fn without_configuration_or_with_a_wrong_program_it_fails_and_says_what_to_do() 
     let (code, said) = node.say("adopt cni");
     assert!(code == 1 && said.contains("--conf-dir"), "{said}");
 }
+
+#[test]
+fn p1_leases_of_running_pods_are_taken_over_at_once_so_that_the_first_to_stop_keeps_its_address_too() {
+    let node = Node::new("take-over");
+    node.write("var/lib/cni/networks/cbr0/10.244.1.5", "c1\r\neth0");
+    node.write(
+        "var/lib/cni/results/cbr0-c1-eth0",
+        r#"{"kind":"cniCacheV1","cniArgs":[["K8S_POD_NAMESPACE","shop"],["K8S_POD_NAME","web-0"]]}"#,
+    );
+    assert_eq!(node.say("adopt cni --dry-run").0, 0);
+    assert!(!node.path("var/lib/edgekeep/ipam/cbr0").exists(), "a dry run takes nothing over");
+    assert_eq!(node.say("adopt cni").0, 0);
+    let leases = Command::new(env!("CARGO_BIN_EXE_edgekeep"))
+        .args(["leases", "-o", "json", "--state-dir"])
+        .arg(node.path("var/lib/edgekeep/ipam"))
+        .output()
+        .unwrap();
+    let text = String::from_utf8(leases.stdout).unwrap();
+    assert!(text.contains("web-0") && text.contains("10.244.1.5") && text.contains("foreign"), "{text}");
+}
