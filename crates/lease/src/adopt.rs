@@ -183,6 +183,7 @@ impl<F: Fs> Store<'_, F> {
                 return Ok(());
             }
         }
+        self.trim_holder(address, owner)?;
         let boot = if dead { String::new() } else { self.now.boot.clone() };
         let known = self
             .by_container(&owner.container, &owner.ifname)?
@@ -212,7 +213,28 @@ impl<F: Fs> Store<'_, F> {
             born: age.secs,
             foreign: true,
         };
-        self.commit(&Record::Bind { slot: self.index.free_slot(), binding })
+        let slot = self.index.free_slot();
+        let (identity, ifname) = (binding.identity.clone(), binding.ifname.clone());
+        self.commit(&Record::Bind { slot, binding })?;
+        if dead || !matches!(identity, Identity::Pod { .. }) {
+            return Ok(());
+        }
+        // As if the ADD had come through us: this is where the pod is at home now.
+        let mut others = self.of_identity(&identity, &ifname)?;
+        others.retain(|(other, _)| *other != slot);
+        self.retire(&others)
+    }
+
+    /// A live binding one of whose addresses another program has leased since (its ADD died half-way, or a script
+    /// removed the file) keeps the others: their files are there, and its sandbox may run.
+    fn trim_holder(&mut self, address: IpAddr, owner: &Owner) -> Result<(), Error> {
+        let Some((slot, mut holder)) = self.by_address(address)? else { return Ok(()) };
+        let live = holder.class(&self.now.boot) == Class::Live && !owner.is_of(&holder);
+        if live && holder.addresses.len() > 1 {
+            holder.addresses.retain(|other| *other != address);
+            self.commit(&Record::Bind { slot, binding: holder })?;
+        }
+        Ok(())
     }
 
     /// Whose a container was, as libcni wrote it down when it made the attachment.

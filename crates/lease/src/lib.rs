@@ -31,5 +31,5 @@ pub mod machine;
 pub use binding::{Binding, Identity, State, Why};
 pub use directory::release_by_scan;
 pub use error::Error;
-pub use store::{Flush, Now, Places, Store};
+pub use store::{Flush, Now, Places, Store, take_over};
 pub use verbs::{Request, Which};

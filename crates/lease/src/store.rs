@@ -104,6 +104,14 @@ impl<F: Fs> Flush<'_, F> {
     }
 }
 
+/// Takes over what other programs left in the directory of a network, without any command. Returns what the operator
+/// should know.
+pub fn take_over<F: Fs>(fs: &F, places: &Places, now: &Now, policy: &Policy) -> Result<Vec<String>, Error> {
+    let (flush, notes) = Store::open(fs, places, now, policy)?.finish();
+    flush.map_or(Ok(()), Flush::run)?;
+    Ok(notes)
+}
+
 impl<'a, F: Fs> Store<'a, F> {
     /// Opens the state of a network: takes the locks (waiting for all of them together, and for the flush at the end,
     /// no longer than the policy says), reads what others have written since, takes over what other

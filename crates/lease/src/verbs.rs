@@ -270,7 +270,7 @@ impl<F: Fs> Store<'_, F> {
     }
 
     /// Those that are not in use are held for nobody any more.
-    fn retire(&mut self, others: &[(u32, Binding)]) -> Result<(), Error> {
+    pub(crate) fn retire(&mut self, others: &[(u32, Binding)]) -> Result<(), Error> {
         for (slot, binding) in others {
             let class = binding.class(&self.now.boot);
             // One whose address the pod has just been given has ended.

@@ -1,0 +1,65 @@
+//! Promises P1, P2 and P3 of the plugin's storage under chance: seeded runs of a machine with a container runtime on
+//! it, over a disk that forgets what was not flushed.
+//!
+//! `SIM_RUNS=100000 cargo test -p lease --test simulation` runs more; a failure prints its seed, and
+//! `SIM_SEED=<seed>` repeats that run alone.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod broken;
+mod damage;
+mod every_call;
+mod oracle;
+mod sabotage;
+mod steps;
+mod stock;
+mod world;
+
+use broken::Sabotage;
+use oracle::Check;
+use world::World;
+
+const STEPS: usize = 40;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
+}
+
+/// The seeds of a test: the one that is to be repeated, or as many as asked for.
+fn seeds(usual: u64) -> std::ops::Range<u64> {
+    match number("SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("SIM_RUNS").unwrap_or(usual),
+    }
+}
+
+fn run(world: &mut World) -> Check {
+    for _ in 0..STEPS {
+        world.step()?;
+    }
+    world.come_home()?;
+    world.nothing_leaked()
+}
+
+/// Ends the test with everything that is needed to understand and to repeat the run.
+fn expect(world: &World, seed: u64, check: Check) {
+    if let Err(violation) = check {
+        let rows: Vec<String> = world.rows().iter().map(|row| format!("{row:?}")).collect();
+        panic!(
+            "{}\n--- notes\n{}\n--- bindings\n{}\n\nSIM_SEED={seed} repeats it: {} is broken: {}",
+            world.log.join("\n"),
+            world.notes.join("\n"),
+            rows.join("\n"),
+            violation.promise,
+            violation.text
+        );
+    }
+}
+
+#[test]
+fn p1_p2_p3_hold_whatever_happens_to_the_machine() {
+    for seed in seeds(1000) {
+        let mut world = World::new(seed, Sabotage::None);
+        let check = run(&mut world);
+        expect(&world, seed, check);
+    }
+}
