@@ -47,10 +47,17 @@ impl<F: Fs> Store<'_, F> {
         })?;
         let before = self.journal.tail();
         let mut strangers = BTreeMap::new();
+        // At our first call of a boot, if nobody but us had changed the directory, every lease in it is from an earlier
+        // boot: a power cut may have taken its record, or brought the file back.
+        let all_dead = sealed && self.is_first_of_boot()?;
         for address in leases {
-            self.adopt_lease(address, &mut strangers)?;
+            if all_dead && matches!(self.directory.owner(address)?, Some(Ok(_))) {
+                self.directory.release(address)?;
+            } else {
+                self.adopt_lease(address, &mut strangers)?;
+            }
         }
-        self.drop_outlived(&mut strangers, sealed)?;
+        self.drop_outlived(&mut strangers)?;
         for (address, owner) in strangers {
             self.take_over(address, &owner, marker.as_ref())?;
         }
@@ -92,53 +99,56 @@ impl<F: Fs> Store<'_, F> {
         Ok(())
     }
 
-    /// Removes lease files of sandboxes that are no more, though the journal does not say so of them:
-    /// - all that stand at our first call of a boot if nobody but us had changed the directory: they are from an
-    ///   earlier boot, and a power cut took their records, or brought the files back;
-    /// - those of pods' sandboxes from which the journal has since moved the address on: a process died before it
-    ///   could remove them, or a power cut brought them back. The id of a pod's sandbox never comes back.
-    ///
-    /// The journal is read whole for it, but only when there is a stranger.
-    fn drop_outlived(&self, strangers: &mut BTreeMap<IpAddr, Owner>, sealed: bool) -> Result<(), Error> {
+    /// Whether the journal remembers earlier boots and nothing of this one.
+    fn is_first_of_boot(&self) -> Result<bool, Error> {
+        let (mut earlier, mut present) = (false, false);
+        self.each_binding(|binding| {
+            let ours = binding.boot == self.now.boot;
+            (earlier, present) = (earlier || !ours, present || ours);
+        })?;
+        Ok(earlier && !present)
+    }
+
+    /// Removes lease files of pods' sandboxes from which the journal has since moved the address on: a process died
+    /// before it could remove them, or a power cut brought them back. The id of a pod's sandbox never comes back, so
+    /// nobody else can have made them. The journal is read whole for it, but only when there is a stranger.
+    fn drop_outlived(&self, strangers: &mut BTreeMap<IpAddr, Owner>) -> Result<(), Error> {
         if strangers.is_empty() {
             return Ok(());
         }
-        let Some(mut journal) = Journal::open(self.fs, &self.places.state)? else { return Ok(()) };
-        let (mut outlived, mut earlier, mut present) = (Vec::new(), false, false);
-        journal.scan(None, usize::MAX, |seen| {
-            let Seen::Record(_, bytes) = seen else { return Ok(()) };
-            let Some(Record::Bind { binding, .. }) = Record::decode(bytes) else { return Ok(()) };
-            let ours = binding.boot == self.now.boot;
-            (earlier, present) = (earlier || !ours, present || ours);
+        let mut outlived = Vec::new();
+        self.each_binding(|binding| {
             if binding.pod().is_some() {
-                outlived.extend(
-                    binding
-                        .addresses
-                        .iter()
-                        .copied()
-                        .filter(|address| strangers.get(address).is_some_and(|owner| owner.is_of(&binding))),
-                );
+                let is_of =
+                    |address: &&IpAddr| strangers.get(*address).is_some_and(|owner| owner.is_of(binding));
+                outlived.extend(binding.addresses.iter().filter(is_of).copied());
             }
-            Ok(())
         })?;
-        let all = sealed && earlier && !present;
-        if all {
-            outlived = strangers.keys().copied().collect();
-        }
         for address in outlived {
             let Some(owner) = strangers.get(&address) else { continue };
             // What is bound to that sandbox still, in whatever state, has not been moved on.
-            let bound = self.by_address(address)?.is_some_and(|(_, binding)| owner.is_of(&binding));
-            if bound && !all {
-                continue;
+            if !self.by_address(address)?.is_some_and(|(_, binding)| owner.is_of(&binding)) {
+                self.directory.release(address)?;
+                strangers.remove(&address);
             }
-            self.directory.release(address)?;
-            strangers.remove(&address);
         }
         Ok(())
     }
 
-    /// Whether a lease file was written with the last change of its binding, under an earlier boot.
+    /// Every binding that the journal has a record of, replaced ones too.
+    fn each_binding(&self, mut each: impl FnMut(&Binding)) -> Result<(), Error> {
+        let Some(mut journal) = Journal::open(self.fs, &self.places.state)? else { return Ok(()) };
+        journal.scan(None, usize::MAX, |seen| {
+            if let Seen::Record(_, bytes) = seen
+                && let Some(Record::Bind { binding, .. }) = Record::decode(bytes)
+            {
+                each(&binding);
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+
     fn is_leftover(&self, address: IpAddr, binding: &Binding) -> Result<bool, Error> {
         Ok(self.directory.age(address)?.secs <= binding.since + SAME_CALL)
     }

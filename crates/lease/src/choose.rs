@@ -4,6 +4,7 @@
 //! host-local goes; else the one whose pod has been gone longest; else the longest parked; last those whose pod the
 //! reboot has stopped. An address whose sandbox may still run is never chosen (P2).
 
+use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -168,7 +169,9 @@ impl<F: Fs> Store<'_, F> {
         if binding.netns.is_empty() {
             return ours && binding.state == State::Live;
         }
-        ours && self.fs.metadata(Path::new(&binding.netns)).is_ok()
+        // Only that it is not there says that it is gone; a path that cannot be looked at may still lead to it.
+        let gone = |e: io::Error| matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
+        ours && !self.fs.metadata(Path::new(&binding.netns)).is_err_and(gone)
     }
 }
 

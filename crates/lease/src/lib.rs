@@ -14,11 +14,13 @@
 
 mod adopt;
 mod binding;
+mod books;
 mod choose;
 mod directory;
 mod error;
 mod index;
 mod occupancy;
+mod rebuild;
 mod record;
 mod store;
 mod table;

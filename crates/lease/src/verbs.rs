@@ -232,7 +232,9 @@ impl<F: Fs> Store<'_, F> {
             if home.as_ref().is_some_and(|(own, _)| *own == slot) {
                 continue;
             }
-            if home.is_none() && same && !self.is_occupied(&binding) {
+            // Its own sandbox keeps nobody from coming home: the runtime asks again for one that GC has parked.
+            let own = binding.container == request.container;
+            if home.is_none() && same && (own || !self.is_occupied(&binding)) {
                 home = Some((slot, binding));
             } else {
                 others.push((slot, binding));

@@ -460,6 +460,10 @@ impl World {
             // The runtime gave up on it while it was under way: the answer is for nobody.
             return Ok(());
         }
+        // The same where the GC came while the ADD was under way.
+        let by_stock =
+            |s: &Sandbox| s.by == By::Stock && s.addresses.iter().any(|address| given.contains(address));
+        self.sandboxes[at].doubled |= self.sandboxes[at].exposed && self.up().into_iter().any(by_stock);
         self.sandboxes[at].addresses.clone_from(&given);
         self.learnt.remove(&pod);
         self.oracle.homes.insert(pod, given);
