@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use cni::retain::Policy;
+use cni::retain::{Keys, Policy};
 use durable::os::OsFs;
 use lease::machine::Dirs;
 use node::adopt::Report;
@@ -82,8 +82,12 @@ fn take_over(report: &mut Report, root: &Path) -> Result<(), Failure> {
         *dir = below(dir);
     }
     let now = lease::machine::now(&OsFs, variable).map_err(|e| e.to_string())?;
-    let networks: BTreeSet<&String> =
-        report.plan.files.iter().filter_map(|file| file.network.as_ref()).collect();
+    let adopted = report.plan.files.iter().filter(|file| {
+        let has = |wanted| file.findings.iter().any(|finding| finding.verdict == wanted);
+        (has(Verdict::Change) || has(Verdict::Done)) && !has(Verdict::Cannot)
+    });
+    let networks: BTreeSet<&String> = adopted.filter_map(|file| file.network.as_ref()).collect();
+    let policy = Policy::resolve(&Keys::default(), &node.keys);
     let mut notes = Vec::new();
     for data_dir in &report.plan.data_dirs {
         for network in &networks {
@@ -91,7 +95,7 @@ fn take_over(report: &mut Report, root: &Path) -> Result<(), Failure> {
             if !places.data.is_dir() {
                 continue;
             }
-            match lease::take_over(&OsFs, &places, &now, &Policy::default()) {
+            match lease::take_over(&OsFs, &places, &now, &policy) {
                 Ok(said) => notes.extend(said),
                 Err(e) => notes
                     .push(format!("the leases in {} were not taken over yet: {e}", places.data.display())),

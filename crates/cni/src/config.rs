@@ -117,7 +117,11 @@ impl NetConf {
             ranges.push(vec![deprecated]);
         }
         read_ranges(&ipam, "ranges", &mut ranges)?;
-        let retain = retain::from_ipam(&ipam)?;
+        let retain = match retain::from_ipam(&ipam) {
+            // A sandbox must be allowed to go, whatever was typed into the policy; ADD says what is wrong with it.
+            Err(_) if command == Command::Del => Keys::default(),
+            other => other?,
+        };
         let args = match command {
             Command::Add | Command::Check => Args::strict(args)?,
             Command::Del | Command::Gc | Command::Status => Args::lenient(args),

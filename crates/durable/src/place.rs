@@ -51,15 +51,27 @@ pub fn replace_file<F: Fs>(fs: &F, path: &Path, bytes: &[u8], mode: u32) -> io::
 
 /// Whether what is kept in `dir` is lost at every reboot because its file system is in memory.
 pub fn is_volatile(dir: &Path) -> bool {
+    let Ok(mounts) = std::fs::read_to_string("/proc/self/mountinfo") else { return false };
+    let Some(mount) = mount_of(&mounts, dir) else { return false };
+    // An overlay, as on a read-only root, keeps what is written in its upper directory.
+    let upper = mount.options.split(',').find_map(|option| option.strip_prefix("upperdir="));
+    let below = upper.filter(|_| mount.kind == "overlay").and_then(|dir| mount_of(&mounts, Path::new(dir)));
+    matches!(below.unwrap_or(mount).kind, "tmpfs" | "ramfs")
+}
+
+/// What mountinfo says of a file system: its type and its own options.
+struct Mount<'a> {
+    kind: &'a str,
+    options: &'a str,
+}
+
+/// The file system that a path is on, by its device number.
+fn mount_of<'a>(mounts: &'a str, path: &Path) -> Option<Mount<'a>> {
     use std::os::unix::fs::MetadataExt;
-    let (Ok(meta), Ok(mounts)) = (std::fs::metadata(dir), std::fs::read_to_string("/proc/self/mountinfo"))
-    else {
-        return false;
-    };
-    let (major, minor) = ((meta.dev() >> 8) & 0xfff, (meta.dev() & 0xff) | ((meta.dev() >> 12) & 0xfff00));
+    let device = std::fs::metadata(path).ok()?.dev();
+    let (major, minor) = ((device >> 8) & 0xfff, (device & 0xff) | ((device >> 12) & 0xfff00));
     let device = format!("{major}:{minor}");
-    mounts.lines().any(|line| {
-        let kind = line.split(" - ").nth(1).and_then(|rest| rest.split(' ').next());
-        line.split(' ').nth(2) == Some(&device) && matches!(kind, Some("tmpfs" | "ramfs"))
-    })
+    let line = mounts.lines().find(|line| line.split(' ').nth(2) == Some(&device))?;
+    let mut rest = line.split(" - ").nth(1)?.split(' ');
+    Some(Mount { kind: rest.next()?, options: rest.nth(1).unwrap_or_default() })
 }

@@ -13,10 +13,15 @@ pub(crate) fn run(env: &Env, call: &Call, machine: &Machine) -> Result<String, E
     match done {
         // No flush: what a power cut undoes here, the next boot shows by itself (no sandbox lives through it).
         Ok(((), _flush)) => {}
-        Err(error @ (lease::Error::Io { .. } | lease::Error::Journal(_))) => {
+        Err(
+            error @ (lease::Error::Io { .. }
+            | lease::Error::Journal(_)
+            | lease::Error::NotDurable(_)
+            | lease::Error::Interfered(_)),
+        ) => {
             // Our own state is out of reach, yet the sandbox must be allowed to go: do what stock host-local does.
             note(&format!("releasing {} in host-local's directory alone: {error}", env.container_id));
-            let wait = machine.policy.lock_timeout;
+            let wait = machine.policy.lock_timeout / 4;
             let places = &machine.places;
             lease::release_by_scan(&machine.fs, &places.data, &env.container_id, &env.ifname, wait)
                 .map_err(|e| failure::of(&e))?;

@@ -16,7 +16,7 @@ use crate::binding::{Binding, Class, Identity, State, Why};
 use crate::boot::Marker;
 use crate::directory::{Entry, Owner};
 use crate::error::Error;
-use crate::record::Record;
+use crate::record::{Network, Record};
 use crate::store::Store;
 
 /// How much later than its binding's last change a lease file may have been written and still be that binding's, in
@@ -48,8 +48,9 @@ impl<F: Fs> Store<'_, F> {
         let before = self.journal.tail();
         let mut strangers = BTreeMap::new();
         // At our first call of a boot, if nobody but us had changed the directory, every lease in it is from an earlier
-        // boot: a power cut may have taken its record, or brought the file back.
-        let all_dead = sealed && self.is_first_of_boot()?;
+        // boot: a power cut may have taken its record, or brought the file back. The journal alone is no witness of that:
+        // damaged, it may have lost what it knew of this boot, and with it which sandboxes run.
+        let all_dead = sealed && self.first_call && self.is_first_of_boot()?;
         for address in leases {
             if all_dead && matches!(self.directory.owner(address)?, Some(Ok(_))) {
                 self.directory.release(address)?;
@@ -65,6 +66,11 @@ impl<F: Fs> Store<'_, F> {
         self.adopt_reservations(&reservations)?;
         if self.journal.tail() != before {
             self.need_flush();
+        }
+        let directory = self.places.data.display().to_string();
+        let network = self.network()?;
+        if network.directory != directory {
+            self.commit(&Record::Network(Network { directory, ..network }))?;
         }
         self.settled();
         Ok(())
@@ -286,7 +292,12 @@ impl<F: Fs> Store<'_, F> {
             if there.len() == binding.addresses.len() {
                 continue;
             }
-            // A lease that is there in part is a half-done change: what is left of it goes too.
+            if binding.netns.is_empty() && !there.is_empty() {
+                // Of another program's sandbox nothing but its files tells whether it runs: it has what has one.
+                self.commit(&Record::Bind { slot, binding: Binding { addresses: there, ..binding } })?;
+                continue;
+            }
+            // A lease of ours that is there in part is a half-done change: what is left of it goes too.
             for address in there {
                 self.directory.release(address)?;
             }

@@ -42,7 +42,7 @@ impl<F: Fs> Store<'_, F> {
                     self.check_requested(at, set, address, home)?;
                     Choice { address, moves_cursor: true }
                 }
-                None => match home.and_then(|(_, binding)| own(set, binding, &chosen)) {
+                None => match home.and_then(|(_, binding)| self.own(set, binding, &chosen)) {
                     Some(address) => Choice { address, moves_cursor: false },
                     None => {
                         let address = self.pick(at, set, &chosen, home.map(|(slot, _)| slot))?;
@@ -75,7 +75,11 @@ impl<F: Fs> Store<'_, F> {
             Some((_, holder)) => !self.may_reclaim(holder.class(&self.now.boot)) || self.is_occupied(&holder),
             None => false,
         };
-        if taken { Err(Error::Unavailable { set: at, address, ranges: set.to_string() }) } else { Ok(()) }
+        if taken || self.directory.is_blocked(address) {
+            Err(Error::Unavailable { set: at, address, ranges: set.to_string() })
+        } else {
+            Ok(())
+        }
     }
 
     fn pick(&self, at: usize, set: &RangeSet, chosen: &[Choice], home: Option<u32>) -> Result<IpAddr, Error> {
@@ -90,7 +94,7 @@ impl<F: Fs> Store<'_, F> {
                     continue;
                 }
                 if let Some(binding) = self.binding(slot)?
-                    && let Some(address) = own(set, &binding, chosen)
+                    && let Some(address) = self.own(set, &binding, chosen)
                     && !self.is_occupied(&binding)
                 {
                     return Ok(address);
@@ -173,12 +177,13 @@ impl<F: Fs> Store<'_, F> {
         let gone = |e: io::Error| matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
         ours && !self.fs.metadata(Path::new(&binding.netns)).is_err_and(gone)
     }
-}
 
-/// The address of a binding that a set can go on serving.
-fn own(set: &RangeSet, binding: &Binding, chosen: &[Choice]) -> Option<IpAddr> {
-    binding.addresses.iter().copied().find(|address| {
-        set.get(*address).is_some_and(|range| range.gateway != Some(*address))
-            && !chosen.iter().any(|choice| choice.address == *address)
-    })
+    /// The address of a binding that a set can go on serving.
+    fn own(&self, set: &RangeSet, binding: &Binding, chosen: &[Choice]) -> Option<IpAddr> {
+        binding.addresses.iter().copied().find(|address| {
+            set.get(*address).is_some_and(|range| range.gateway != Some(*address))
+                && !chosen.iter().any(|choice| choice.address == *address)
+                && !self.directory.is_blocked(*address)
+        })
+    }
 }

@@ -111,7 +111,19 @@ pub fn networks<F: Fs>(fs: &F, state: &Path) -> Result<Vec<String>, Error> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.attempt("read directory", state)?,
     }
-    names.retain(|name| fs.metadata(&state.join(name).join("journal")).is_ok());
+    let mut failed = None;
+    names.retain(|name| match fs.metadata(&state.join(name).join("journal")) {
+        Ok(_) => true,
+        Err(e) => {
+            // One that may not be looked at is not one that is not there.
+            failed = (e.kind() != io::ErrorKind::NotFound && e.kind() != io::ErrorKind::NotADirectory)
+                .then_some(e);
+            false
+        }
+    });
+    if let Some(e) = failed {
+        return Err(e).attempt("read", state);
+    }
     names.sort();
     Ok(names)
 }
@@ -219,12 +231,7 @@ fn strangers<F: Fs>(directory: &Directory<'_, F>, table: &Table) -> Result<Vec<B
     directory.each(|name| {
         let Entry::Lease(address) = Entry::of(name) else { return Ok(()) };
         let Some(Ok(owner)) = directory.owner(address)? else { return Ok(()) };
-        let known = table.bindings.values().any(|binding| {
-            binding.addresses.contains(&address)
-                && binding.container == owner.container
-                && binding.file_ifname() == owner.ifname
-        });
-        if known {
+        if table.holder(address).is_some_and(|binding| owner.is_of(binding)) {
             return Ok(());
         }
         let since = directory.age(address)?.secs;

@@ -60,7 +60,7 @@ impl Dirs {
 
 /// The configuration of the node: `EDGEKEEP_CONFIG` or [`CONFIG`]. None at all is in order.
 pub fn node_file<F: Fs>(fs: &F, env: impl Fn(&str) -> Option<String>) -> Result<NodeFile, cni::Error> {
-    let path = env("EDGEKEEP_CONFIG").unwrap_or_else(|| CONFIG.to_owned());
+    let path = env("EDGEKEEP_CONFIG").filter(|path| !path.is_empty()).unwrap_or_else(|| CONFIG.to_owned());
     match durable::fs::read(fs, Path::new(&path), MAX_CONFIG) {
         Ok(bytes) => NodeFile::parse(&path, &bytes),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(NodeFile::default()),

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use cni::retain::Policy;
 use durable::flush::{FlushMark, Flushed};
-use durable::fs::{Fs, Open};
+use durable::fs::{File, Fs, Open};
 use durable::journal::{self, Generation, Journal, Span};
 use durable::place::create_dir_durably;
 
@@ -28,6 +28,8 @@ use crate::record::{Network, Record};
 
 /// A journal shorter than this is never rewritten.
 const SMALL: u64 = 256 * 1024;
+/// Name of the file that says under which boot the network was opened last.
+const BEGUN: &str = "boot";
 
 /// Where the state of one network lies.
 #[derive(Debug, Clone)]
@@ -75,6 +77,8 @@ pub struct Store<'a, F: Fs> {
     settled: bool,
     index_lost: bool,
     fresh: bool,
+    /// Whether nobody has opened the network under this boot before.
+    pub(crate) first_call: bool,
     notes: Vec<String>,
 }
 
@@ -141,6 +145,7 @@ impl<'a, F: Fs> Store<'a, F> {
             settled: true,
             index_lost: false,
             fresh,
+            first_call: !is_begun(fs, places, now),
             notes,
         };
         store.sealed = store.index.seal == Some(store.directory.seal()?);
@@ -156,6 +161,9 @@ impl<'a, F: Fs> Store<'a, F> {
         if !self.sealed {
             let seal = self.settled.then(|| self.directory.set_seal(self.now.wall));
             self.index.seal = seal.flatten();
+        }
+        if self.first_call && self.settled {
+            note_begun(self.fs, self.places, self.now);
         }
         self.index.generation = self.journal.generation();
         self.index.tail = self.journal.tail();
@@ -349,6 +357,22 @@ impl<'a, F: Fs> Store<'a, F> {
             next = self.index.next(slot).map_err(trouble)?;
         }
         Ok(slots)
+    }
+}
+
+/// Whether the network has been opened under this boot: noted in both directories, for either may be swept away while
+/// sandboxes run. Never flushed: what a power cut takes is of an earlier boot.
+fn is_begun<F: Fs>(fs: &F, places: &Places, now: &Now) -> bool {
+    [&places.run, &places.state].into_iter().any(|dir| {
+        durable::fs::read(fs, &dir.join(BEGUN), 1024).is_ok_and(|boot| boot == now.boot.as_bytes())
+    })
+}
+
+/// Should this fail, the next call takes itself for the first, and the journal knows better.
+fn note_begun<F: Fs>(fs: &F, places: &Places, now: &Now) {
+    for dir in [&places.run, &places.state] {
+        let made = fs.open(&dir.join(BEGUN), Open::Create(0o600));
+        let _ = made.and_then(|file| file.set_len(0).and_then(|()| file.write_at(now.boot.as_bytes(), 0)));
     }
 }
 

@@ -58,6 +58,11 @@ impl Table {
         }
     }
 
+    /// The binding that has an address.
+    pub fn holder(&self, address: IpAddr) -> Option<&Binding> {
+        self.bindings.get(self.holders.get(&address)?)
+    }
+
     fn end(&mut self, slot: u32) {
         for address in self.bindings.remove(&slot).map_or_else(Vec::new, |binding| binding.addresses) {
             self.holders.remove(&address);

@@ -325,8 +325,8 @@ impl<F: Fs> Store<'_, F> {
         let Hold::For(hold) = self.policy.hold else { return Ok(()) };
         for class in [Class::Parked, Class::Rebooted] {
             let mut next = self.index.first(class);
-            for _ in 0..EXPIRE_AT_ONCE {
-                let Some(slot) = next else { break };
+            let mut ended = 0;
+            while let Some(slot) = next.filter(|_| ended < EXPIRE_AT_ONCE) {
                 next = self.index.next(slot).map_err(trouble)?;
                 let Some(binding) = self.binding(slot)? else { break };
                 let since = if binding.boot == self.now.boot { binding.since_up } else { 0 };
@@ -335,6 +335,7 @@ impl<F: Fs> Store<'_, F> {
                 }
                 if !self.is_occupied(&binding) {
                     self.commit(&Record::End { slot })?;
+                    ended += 1;
                 }
             }
         }
@@ -474,7 +475,9 @@ impl<F: Fs> Store<'_, F> {
     }
 
     /// Whether one more pod could be given addresses.
-    pub fn status(&self, sets: &[RangeSet]) -> Result<(), Error> {
+    pub fn status(&mut self, sets: &[RangeSet]) -> Result<(), Error> {
+        // A runtime that is told no sends no ADD, which would see to this otherwise.
+        self.expire()?;
         sets.iter().enumerate().try_for_each(|(at, set)| self.can_serve(at, set))
     }
 }

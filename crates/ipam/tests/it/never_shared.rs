@@ -126,3 +126,41 @@ fn p2_a_data_directory_that_moves_under_running_sandboxes_gives_nobody_their_add
     node.down(&old, "p2", "c2");
     assert_eq!(node.up(&new, "p2", "c2-again"), [ip("10.1.0.4")]);
 }
+
+#[test]
+fn p2_a_journal_that_lost_what_it_knew_of_this_boot_gives_no_running_sandbox_away() {
+    let mut node = Node::new();
+    let network = node.small();
+    let home = node.up(&network, "web", "c1");
+    node.reboot();
+    assert_eq!(node.up(&network, "web", "c2"), home);
+    // The disk damages the record of the homecoming: the journal knows of earlier boots alone.
+    let path = node.state().join("journal");
+    let mut journal = std::fs::read(&path).unwrap();
+    let at = journal.windows(2).rposition(|bytes| bytes == b"c2").unwrap();
+    journal[at] ^= 1;
+    std::fs::write(&path, journal).unwrap();
+    std::fs::remove_dir_all(node.run_dir()).unwrap();
+    let mut others = BTreeSet::new();
+    for n in 0..8 {
+        let answer = node.add(&network, &format!("p{n}"), &format!("n{n}"));
+        if answer.exit == Some(0) {
+            others.extend(answer.addresses());
+        }
+    }
+    assert!(!others.is_empty() && !others.contains(&home[0]), "{home:?} {others:?}");
+}
+
+#[test]
+fn p2_a_foreign_lease_that_loses_one_of_its_files_keeps_the_address_of_the_other() {
+    let node = Node::new();
+    let network = node.dual();
+    node.plant("10.1.0.2", "cold\r\neth0");
+    node.plant("fd00::2", "cold\r\neth0");
+    node.up(&network, "web", "c1");
+    std::fs::remove_file(node.leases().join("10.1.0.2")).unwrap();
+    for n in 0..10 {
+        assert!(!node.up(&network, &format!("p{n}"), &format!("n{n}")).contains(&ip("fd00::2")));
+    }
+    assert!(node.leases().join("fd00::2").exists());
+}

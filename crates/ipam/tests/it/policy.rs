@@ -172,3 +172,37 @@ fn hold_counts_time_that_the_node_is_up() {
     node.down(&week, "new", "n");
     assert_eq!(node.up(&week, "new", "n2"), home);
 }
+
+#[test]
+fn a_status_sees_addresses_whose_hold_has_passed_as_an_add_would() {
+    let node = Node::new();
+    let mut network = node.small();
+    network["cniVersion"] = json!("1.1.0");
+    network["ipam"]["retain"] = json!({ "hold": "0s", "reclaim": "never" });
+    let mut holding = network.clone();
+    holding["ipam"]["retain"]["hold"] = json!("forever");
+    let mut pods = 0;
+    while node.add(&holding, &format!("p{pods}"), &format!("c{pods}")).exit == Some(0) {
+        pods += 1;
+    }
+    for n in 0..pods {
+        node.down(&holding, &format!("p{n}"), &format!("c{n}"));
+    }
+    assert_eq!(
+        node.call("STATUS", &holding).run().refused().0,
+        50,
+        "held for ever, and never to be reclaimed"
+    );
+    node.call("STATUS", &network).run().silent();
+}
+
+#[test]
+fn a_typo_in_the_policy_keeps_no_pod_from_ending() {
+    let node = Node::new();
+    let mut network = node.dual();
+    node.up(&network, "web", "c1");
+    network["ipam"]["retain"] = json!({ "hodl": "1h" });
+    assert!(node.add(&network, "db", "c2").refused().1.contains("hodl"));
+    node.down(&network, "web", "c1");
+    assert!(node.lease_files().is_empty());
+}
