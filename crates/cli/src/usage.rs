@@ -1,6 +1,6 @@
 //! `edgekeep usage`: how full the pools are, per network and family.
 
-use lease::inspect::{Usage, View};
+use lease::inspect::{Snapshot, Usage};
 use serde_json::{Value, json};
 
 use crate::args::{Output, Pools};
@@ -41,7 +41,7 @@ fn in_short(count: u128) -> String {
     format!("~2^{nearest}")
 }
 
-fn document(view: &View) -> Value {
+fn document(view: &Snapshot) -> Value {
     // IPv6 pools are larger than JSON numbers are safe: counts are numbers, sizes are text.
     let pools: Vec<Value> = view
         .usage

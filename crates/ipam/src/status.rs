@@ -1,4 +1,5 @@
-//! STATUS: could one more pod be given addresses? Called every few seconds by newer runtimes, so it changes nothing.
+//! STATUS: could one more pod be given addresses? Called every few seconds by newer runtimes: it decides as ADD
+//! would, without giving anything away.
 
 use cni::{Call, Error};
 

@@ -72,7 +72,7 @@ impl<F: Fs> Store<'_, F> {
         if network.directory != directory {
             self.commit(&Record::Network(Network { directory, ..network }))?;
         }
-        self.settled();
+        self.consistent();
         Ok(())
     }
 

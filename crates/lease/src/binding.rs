@@ -105,6 +105,15 @@ pub enum Class {
 impl Class {
     /// Those that another pod may be given, in that order.
     pub const REUSABLE: [Class; 3] = [Class::Gone, Class::Parked, Class::Rebooted];
+    /// The words for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Class::Gone => "gone",
+            Class::Parked => "parked",
+            Class::Rebooted => "parked by a reboot",
+            Class::Live => "live",
+        }
+    }
     /// All, in the order in which a rewritten journal keeps them.
     pub const ALL: [Class; 4] = [Class::Gone, Class::Parked, Class::Rebooted, Class::Live];
 }

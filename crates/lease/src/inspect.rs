@@ -53,7 +53,7 @@ pub struct Row {
 
 /// One network, as it stands.
 #[derive(Debug, Clone)]
-pub struct View {
+pub struct Snapshot {
     /// Its name.
     pub network: String,
     /// host-local's directory of it, as the last ADD had it.
@@ -73,7 +73,7 @@ pub struct View {
     ranges: Vec<(IpAddr, IpAddr)>,
 }
 
-impl View {
+impl Snapshot {
     /// Whether the network hands out this address.
     pub fn in_range(&self, address: IpAddr) -> bool {
         let inside = |(start, end): &(IpAddr, IpAddr)| {
@@ -129,7 +129,13 @@ pub fn networks<F: Fs>(fs: &F, state: &Path) -> Result<Vec<String>, Error> {
 }
 
 /// One network as it stands now, waiting at most `wait` for a command that is under way.
-pub fn view<F: Fs>(fs: &F, state: &Path, network: &str, boot: &str, wait: Duration) -> Result<View, Error> {
+pub fn snapshot<F: Fs>(
+    fs: &F,
+    state: &Path,
+    network: &str,
+    boot: &str,
+    wait: Duration,
+) -> Result<Snapshot, Error> {
     let dir = state.join(network);
     // The locks are taken in the order in which commands take them; which directory is the first, the journal says.
     let path = PathBuf::from(read(fs, &dir)?.network.directory);
@@ -182,7 +188,7 @@ pub fn view<F: Fs>(fs: &F, state: &Path, network: &str, boot: &str, wait: Durati
     }
     rows.sort_by_key(|row| row.binding.addresses.first().copied());
     let usage = [true, false].into_iter().filter_map(|v4| usage(&table, &rows, v4)).collect();
-    Ok(View {
+    Ok(Snapshot {
         network: network.to_owned(),
         directory: path,
         usage,

@@ -74,7 +74,7 @@ pub struct Store<'a, F: Fs> {
     mark: FlushMark,
     flush_to: u64,
     sealed: bool,
-    settled: bool,
+    consistent: bool,
     index_lost: bool,
     fresh: bool,
     /// Whether nobody has opened the network under this boot before.
@@ -142,7 +142,7 @@ impl<'a, F: Fs> Store<'a, F> {
             mark,
             flush_to: 0,
             sealed: true,
-            settled: true,
+            consistent: true,
             index_lost: false,
             fresh,
             first_call: !is_begun(fs, places, now),
@@ -159,10 +159,10 @@ impl<'a, F: Fs> Store<'a, F> {
     /// the strings are for the operator.
     pub fn finish(mut self) -> (Option<Flush<'a, F>>, Vec<String>) {
         if !self.sealed {
-            let seal = self.settled.then(|| self.directory.set_seal(self.now.wall));
+            let seal = self.consistent.then(|| self.directory.set_seal(self.now.wall));
             self.index.seal = seal.flatten();
         }
-        if self.first_call && self.settled {
+        if self.first_call && self.consistent {
             note_begun(self.fs, self.places, self.now);
         }
         self.index.generation = self.journal.generation();
@@ -193,15 +193,15 @@ impl<'a, F: Fs> Store<'a, F> {
         self.notes.push(text);
     }
 
-    /// The directory is about to be changed by us. Until [`Store::settled`], whatever goes wrong leaves it for the
+    /// The directory is about to be changed by us. Until [`Store::consistent`], whatever goes wrong leaves it for the
     /// next call to compare with the journal.
     pub(crate) fn unseal(&mut self) {
-        (self.sealed, self.settled) = (false, false);
+        (self.sealed, self.consistent) = (false, false);
     }
 
     /// Journal, directory and index say the same again.
-    pub(crate) fn settled(&mut self) {
-        self.settled = true;
+    pub(crate) fn consistent(&mut self) {
+        self.consistent = true;
     }
 
     /// Whether a binding that is about to be reported must be flushed first; remembers it if so.

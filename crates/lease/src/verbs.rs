@@ -141,11 +141,11 @@ impl<F: Fs> Store<'_, F> {
             {
                 self.reused += 1;
                 self.note(format!(
-                    "{} goes to {}: {} held it, {:?} since {} s",
+                    "{} goes to {}: {} held it, {} for {} s",
                     choice.address,
                     new.identity,
                     binding.identity,
-                    binding.class(&self.now.boot),
+                    binding.class(&self.now.boot).as_str(),
                     self.now.wall.saturating_sub(binding.since).max(0),
                 ));
                 displaced.push((other, binding));
@@ -180,7 +180,7 @@ impl<F: Fs> Store<'_, F> {
                 self.note(format!("the place of the round robin could not be noted: {e}"));
             }
         }
-        self.settled();
+        self.consistent();
         Ok(())
     }
 
@@ -395,7 +395,7 @@ impl<F: Fs> Store<'_, F> {
             self.note(format!("the release of {container} was not recorded: {e}"));
             return Ok(());
         }
-        self.settled();
+        self.consistent();
         Ok(())
     }
 
@@ -430,7 +430,7 @@ impl<F: Fs> Store<'_, F> {
                 self.unseal();
                 self.release(&binding)?;
                 self.park(slot, &binding, Class::Live, Why::Collected)?;
-                self.settled();
+                self.consistent();
                 collected += 1;
             }
         }
@@ -454,7 +454,7 @@ impl<F: Fs> Store<'_, F> {
             self.unseal();
             self.release(binding)?;
             self.commit(&Record::End { slot: *slot })?;
-            self.settled();
+            self.consistent();
         }
         if !found.is_empty() {
             self.need_flush();

@@ -141,7 +141,7 @@ pub fn revert<F: Fs>(disk: &Disk<'_, F>, places: &Places, purge: bool, dry: bool
         if !dry {
             take_back(disk, places, &plan, &manifest)?;
             if readable {
-                settle(disk, places, &plan, manifest)
+                tidy(disk, places, &plan, manifest)
                     .map_err(|e| format!("cannot tidy {}: {e}", places.backup.display()))?;
             }
         }
@@ -422,7 +422,7 @@ fn take_back<F: Fs>(
 }
 
 /// Forgets what is done with: entries stay only for what a later run has to finish.
-fn settle<F: Fs>(disk: &Disk<'_, F>, places: &Places, plan: &Plan, mut manifest: Manifest) -> io::Result<()> {
+fn tidy<F: Fs>(disk: &Disk<'_, F>, places: &Places, plan: &Plan, mut manifest: Manifest) -> io::Result<()> {
     let open_file = |file: &FilePlan| file.findings.iter().any(|finding| finding.verdict == Verdict::Cannot);
     let open_program = |program: &Program| matches!(program.fate, Fate::Stays(_) | Fate::Stuck(_));
     let files = plan.files.iter().filter(|file| open_file(file)).map(|file| &file.path);

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lease::inspect::{Held, Row, View};
+use lease::inspect::{Held, Row, Snapshot};
 use node::kernel::{Netns, NetnsId, namespaces, netns_of};
 
 use crate::args::Check;
@@ -33,7 +33,7 @@ fn is_live(row: &Row) -> bool {
     matches!(row.held, Held::Live | Held::Foreign)
 }
 
-fn wrong(view: &View, kernel: &[Netns], netns: impl Fn(&Path) -> Option<NetnsId>) -> Vec<String> {
+fn wrong(view: &Snapshot, kernel: &[Netns], netns: impl Fn(&Path) -> Option<NetnsId>) -> Vec<String> {
     let mut problems: Vec<String> = view.notes.clone();
     problems.extend(view.contradictions.iter().cloned());
     for row in view.rows.iter().filter(|row| is_live(row) && !row.binding.netns.is_empty()) {

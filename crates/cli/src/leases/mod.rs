@@ -6,7 +6,7 @@ mod release;
 mod watch;
 
 use durable::os::OsFs;
-use lease::inspect::{Row, View, networks, view};
+use lease::inspect::{Row, Snapshot, networks, snapshot};
 use lease::{Identity, Now};
 use serde_json::{Value, json};
 
@@ -42,7 +42,7 @@ fn list(look: &Look) -> Result<(), Failure> {
 }
 
 /// The rows of a network that pass the filters.
-fn selected<'a>(view: &'a View, look: &'a Look) -> impl Iterator<Item = &'a Row> {
+fn selected<'a>(view: &'a Snapshot, look: &'a Look) -> impl Iterator<Item = &'a Row> {
     view.rows.iter().filter(|row| {
         let pod = |wanted: &String| match (row.binding.pod(), wanted.split_once('/')) {
             (Some(pod), Some(wanted)) => pod == wanted,
@@ -56,7 +56,7 @@ fn selected<'a>(view: &'a View, look: &'a Look) -> impl Iterator<Item = &'a Row>
 }
 
 /// The networks asked for, as they stand; what is wrong with one goes to stderr.
-pub fn views(select: &Select, places: &Places) -> Result<(Vec<View>, Now), Failure> {
+pub fn views(select: &Select, places: &Places) -> Result<(Vec<Snapshot>, Now), Failure> {
     let now = lease::machine::now(&OsFs, variable).map_err(|e| e.to_string())?;
     let state = places.dirs()?.state;
     let mut names = networks(&OsFs, &state).map_err(|e| e.to_string())?;
@@ -70,7 +70,7 @@ pub fn views(select: &Select, places: &Places) -> Result<(Vec<View>, Now), Failu
     }
     let mut views = Vec::new();
     for name in names {
-        let view = view(&OsFs, &state, &name, &now.boot, WAIT)
+        let view = snapshot(&OsFs, &state, &name, &now.boot, WAIT)
             .map_err(|e| format!("network {name} cannot be shown: {e}"))?;
         for note in &view.notes {
             eprintln!("edgekeep: network {name}: {note}");
@@ -110,7 +110,7 @@ fn ago(now: i64, since: i64) -> String {
     }
 }
 
-fn document(view: &View, look: &Look) -> Value {
+fn document(view: &Snapshot, look: &Look) -> Value {
     json!({
         "network": view.network,
         "directory": view.directory.display().to_string(),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use cni::retain::Policy;
 use durable::os::OsFs;
-use lease::inspect::{networks, view};
+use lease::inspect::{networks, snapshot};
 use lease::{Places, Store, Which};
 
 use super::WAIT;
@@ -20,7 +20,7 @@ pub fn run(release: &Release) -> Result<(), Failure> {
     let policy = Policy { lock_timeout: WAIT, ..Policy::default() };
     let mut text = String::new();
     for name in names {
-        let seen = view(&OsFs, &dirs.state, &name, &now.boot, WAIT).map_err(|e| e.to_string())?;
+        let seen = snapshot(&OsFs, &dirs.state, &name, &now.boot, WAIT).map_err(|e| e.to_string())?;
         if !seen.rows.iter().any(|row| which.is(&row.binding)) {
             continue;
         }

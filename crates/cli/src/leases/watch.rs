@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use lease::inspect::View;
+use lease::inspect::Snapshot;
 
 use crate::args::Look;
 use crate::{Failure, table};
@@ -58,7 +58,7 @@ fn print(before: &Lines, after: &Lines, first: bool) -> Result<(), Failure> {
 }
 
 /// When what is looked at was last written.
-fn stamp(views: &[View], look: &Look) -> Result<Vec<Option<SystemTime>>, Failure> {
+fn stamp(views: &[Snapshot], look: &Look) -> Result<Vec<Option<SystemTime>>, Failure> {
     let state = look.places.dirs()?.state;
     let modified = |path: PathBuf| std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
     Ok(views

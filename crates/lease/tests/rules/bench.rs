@@ -173,9 +173,9 @@ impl Bench {
         Some(String::from_utf8(bytes).unwrap())
     }
 
-    pub fn view(&self) -> inspect::View {
+    pub fn view(&self) -> inspect::Snapshot {
         let boot = format!("boot-{}", self.boot);
-        inspect::view(&self.disk.process(), Path::new(STATE), "net", &boot, Duration::from_secs(1)).unwrap()
+        inspect::snapshot(&self.disk.process(), Path::new(STATE), "net", &boot, Duration::from_secs(1)).unwrap()
     }
 
     /// How an address is held, for whom.

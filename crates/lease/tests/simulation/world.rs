@@ -270,7 +270,7 @@ impl World {
         };
         let mut read = self.read.borrow_mut();
         if source != read.0 {
-            let view = inspect::view(&fs, Path::new(STATE), "net", &source.boot, Duration::from_secs(1));
+            let view = inspect::snapshot(&fs, Path::new(STATE), "net", &source.boot, Duration::from_secs(1));
             let rows = view
                 .map_or_else(|_| Vec::new(), |view| view.rows.into_iter().map(|row| row.binding).collect());
             *read = (source, rows);
