@@ -142,7 +142,7 @@ fn p2_a_journal_that_lost_what_it_knew_of_this_boot_gives_no_running_sandbox_awa
     std::fs::write(&path, journal).unwrap();
     std::fs::remove_dir_all(node.run_dir()).unwrap();
     let mut others = BTreeSet::new();
-    for n in 0..8 {
+    for n in 0..14 {
         let answer = node.add(&network, &format!("p{n}"), &format!("n{n}"));
         if answer.exit == Some(0) {
             others.extend(answer.addresses());

@@ -175,7 +175,8 @@ impl Bench {
 
     pub fn view(&self) -> inspect::Snapshot {
         let boot = format!("boot-{}", self.boot);
-        inspect::snapshot(&self.disk.process(), Path::new(STATE), "net", &boot, Duration::from_secs(1)).unwrap()
+        inspect::snapshot(&self.disk.process(), Path::new(STATE), "net", &boot, Duration::from_secs(1))
+            .unwrap()
     }
 
     /// How an address is held, for whom.
