@@ -292,7 +292,7 @@ impl<F: Fs> Store<'_, F> {
             if there.len() == binding.addresses.len() {
                 continue;
             }
-            if binding.netns.is_empty() && !there.is_empty() {
+            if binding.foreign && binding.netns.is_empty() && !there.is_empty() {
                 // Of another program's sandbox nothing but its files tells whether it runs: it has what has one.
                 self.commit(&Record::Bind { slot, binding: Binding { addresses: there, ..binding } })?;
                 continue;

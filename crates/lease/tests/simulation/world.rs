@@ -419,7 +419,10 @@ impl World {
             && reuse_is_plain
         {
             let stands = |netns: &str| self.stands(Path::new(netns));
-            order.reuse_was_next(&before, &pod, given, &sets, &self.boot(), stands)?;
+            // What the sandbox itself has already, by a lease of stock host-local, is nobody else's.
+            let others: Vec<_> =
+                before.iter().filter(|row| row.container != sandbox.container).cloned().collect();
+            order.reuse_was_next(&others, &pod, given, &sets, &self.boot(), stands)?;
         }
         let done = self.audit(&outcome);
         self.acting.pop();
