@@ -236,3 +236,39 @@ fn p1_leases_of_running_pods_are_taken_over_at_once_so_that_the_first_to_stop_ke
     let text = String::from_utf8(leases.stdout).unwrap();
     assert!(text.contains("web-0") && text.contains("10.244.1.5") && text.contains("foreign"), "{text}");
 }
+
+#[test]
+fn leases_are_shown_checked_exported_and_released() {
+    let node = Node::new("leases");
+    node.write("var/lib/cni/networks/cbr0/10.244.1.5", "c1\r\neth0");
+    node.write(
+        "var/lib/cni/results/cbr0-c1-eth0",
+        r#"{"kind":"cniCacheV1","cniArgs":[["K8S_POD_NAMESPACE","shop"],["K8S_POD_NAME","web-0"]]}"#,
+    );
+    assert_eq!(node.say("adopt cni").0, 0);
+    let state = node.path("var/lib/edgekeep/ipam");
+    let run = node.path("run/edgekeep/ipam");
+    let leases = |words: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_edgekeep"));
+        command.arg("leases").args(words.split_whitespace());
+        let Output { status, stdout, stderr } =
+            command.arg("--state-dir").arg(&state).arg("--run-dir").arg(&run).output().unwrap();
+        (status.code().unwrap(), String::from_utf8([stdout, stderr].concat()).unwrap())
+    };
+    assert!(leases("--pod shop/web-0").1.contains("10.244.1.5"));
+    assert!(!leases("--pod shop/web-1").1.contains("10.244.1.5"));
+    assert!(!leases("--state parked").1.contains("10.244.1.5"));
+    let (code, said) = leases("check");
+    assert_eq!(code, 0, "{said}");
+    let out = node.path("out");
+    assert_eq!(leases(&format!("export --to {}", out.display())).0, 0);
+    assert!(out.join("cbr0/10.244.1.5_shop_web-0").exists(), "OpenYurt's layout");
+    let (code, said) = leases("release shop/web-0");
+    assert!(code == 1 && said.contains("--force"), "{said}");
+    assert_eq!(leases("release shop/web-0 --force").0, 0);
+    assert!(!node.path("var/lib/cni/networks/cbr0/10.244.1.5").exists());
+    let (code, said) = leases("release 10.244.1.5");
+    assert!(code == 1 && said.contains("nothing is held"), "{said}");
+    node.write("var/lib/cni/networks/cbr0/10.244.1.6", "c2\r\neth0");
+    assert!(leases("").1.contains("10.244.1.6"), "a lease that another program made since is shown too");
+}
