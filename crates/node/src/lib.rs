@@ -2,3 +2,5 @@
 
 pub mod adopt;
 pub mod kernel;
+pub mod kubeconfig;
+pub mod yaml;
