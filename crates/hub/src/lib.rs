@@ -1,0 +1,10 @@
+//! The daemon that node components talk to instead of the cloud.
+//!
+//! It executes: it listens, speaks TLS, holds connections to the cloud and answers. What is decided about callers is
+//! decided in `access`, what is said on the wire in `wire`.
+
+pub mod certificate;
+pub mod error;
+pub mod link;
+pub mod pki;
+pub mod tls;
