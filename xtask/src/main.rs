@@ -11,6 +11,7 @@ mod cni_driver;
 mod deb;
 mod demo;
 mod dist;
+mod kinds;
 mod licences;
 mod man;
 mod prng;
@@ -35,6 +36,8 @@ usage:
       man pages and completions in DIR, laid out as in /usr/share; or in target/dist/share/
   cargo xtask deb
       Debian packages for amd64 and arm64 in target/dist/, with static binaries, man pages and completions
+  cargo xtask kinds [--check] [DIR]
+      writes crates/wire/table/ from the Kubernetes API as data (../shared/k8s, or EDGEKEEP_K8S_DATA, or DIR)
 
 --plugin runs that binary instead of building edgekeep-ipam.
 ";
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         ["man"] => man::main(None).map(|()| ExitCode::SUCCESS),
         ["man", directory] => man::main(Some(directory)).map(|()| ExitCode::SUCCESS),
         ["deb"] => deb::main(),
+        ["kinds", rest @ ..] => kinds::main(rest),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(ExitCode::SUCCESS)
