@@ -1,7 +1,7 @@
 //! `adopt cni` and `revert cni`: an operator puts the plugin on a node that has its CNI, keeps it up to date (`--refresh`),
 //! and takes it away again.
 //!
-//! Read ([`disk`]), decide ([`rules`], [`plan`], [`undo`]: pure), keep a copy ([`manifest`]), change. Invariants:
+//! Read ([`disk`]), decide ([`rules`], [`plan`], [`undo`]: pure), keep a copy ([`crate::manifest`]), change. Invariants:
 //!
 //! - No configuration names a program that is not there: programs come first and go last.
 //! - Nothing changes before a durable manifest says what it was. So a run that was interrupted anywhere is finished by
@@ -9,7 +9,6 @@
 //! - A file that is not understood keeps every byte.
 
 pub mod disk;
-pub mod manifest;
 pub mod plan;
 pub mod rules;
 pub mod text;
@@ -21,19 +20,15 @@ mod tests;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use durable::fs::{File, Fs, Open};
-use durable::place::{UNFINISHED, create_dir_durably, replace_file};
+use durable::fs::Fs;
 
+use crate::change::{self, locked, sweep};
+use crate::manifest::{self, Entry, Manifest};
 use disk::{Disk, Places};
-use manifest::{Entry, Manifest};
 use plan::{ConfFile, Facts, Fate, FilePlan, Held, Plan, Program};
 use rules::{As, OURS, STOCK, Verdict};
 use undo::Kept;
-
-/// How long to wait for another run.
-const WAIT: Duration = Duration::from_secs(10);
 
 /// What was done, or would be.
 #[derive(Debug)]
@@ -69,9 +64,7 @@ impl Report {
 /// The change of one file as a unified diff; empty if there is none.
 pub fn diff(file: &FilePlan) -> String {
     let Some(change) = &file.change else { return String::new() };
-    let (old, new) = (String::from_utf8_lossy(&change.old), String::from_utf8_lossy(&change.new));
-    let path = file.path.display().to_string();
-    similar::TextDiff::from_lines(&*old, &*new).unified_diff().header(&path, &path).to_string()
+    change::diff(&file.path, Some(&change.old), Some(&change.new))
 }
 
 /// Adopts the node's CNI. `state` are directories of bindings, looked at only to warn. Errors name the file.
@@ -82,7 +75,7 @@ pub fn adopt<F: Fs>(
     state: &[PathBuf],
     dry: bool,
 ) -> Result<Report, String> {
-    locked(disk, places, dry, |dry| {
+    locked(disk.fs, &places.backup, dry, Report::changes, |dry| {
         let manifest = Manifest::load(disk.fs, &places.backup)?;
         let plugin = disk.plugin(places)?;
         let facts = disk.facts(places, plugin.as_deref())?;
@@ -102,7 +95,7 @@ pub fn adopt<F: Fs>(
 /// Brings every copy of our program that stands on the node to the version that would be installed now. Changes nothing
 /// else, and nothing on a node that was not adopted.
 pub fn refresh<F: Fs>(disk: &Disk<'_, F>, places: &Places, dry: bool) -> Result<Report, String> {
-    locked(disk, places, dry, |dry| {
+    locked(disk.fs, &places.backup, dry, Report::changes, |dry| {
         let manifest = Manifest::load(disk.fs, &places.backup)?;
         let plugin = disk.plugin(places)?;
         let facts = disk.facts(places, plugin.as_deref())?;
@@ -124,7 +117,7 @@ pub fn refresh<F: Fs>(disk: &Disk<'_, F>, places: &Places, dry: bool) -> Result<
 
 /// Takes the plugin out of the node's CNI again. With `purge` the program goes even if something saved still names it.
 pub fn revert<F: Fs>(disk: &Disk<'_, F>, places: &Places, purge: bool, dry: bool) -> Result<Report, String> {
-    locked(disk, places, dry, |dry| {
+    locked(disk.fs, &places.backup, dry, Report::changes, |dry| {
         let mut notes = Vec::new();
         let (manifest, readable) = match Manifest::load(disk.fs, &places.backup) {
             Ok(manifest) => (manifest, true),
@@ -147,36 +140,6 @@ pub fn revert<F: Fs>(disk: &Disk<'_, F>, places: &Places, purge: bool, dry: bool
         }
         Ok(Report { plan, notes, backup: places.backup.clone() })
     })
-}
-
-/// Looks first, and again under the lock that keeps two runs apart before anything changes. Where there is nothing to
-/// do and nothing to tidy up, not even a lock is made.
-fn locked<F: Fs>(
-    disk: &Disk<'_, F>,
-    places: &Places,
-    dry: bool,
-    run: impl Fn(bool) -> Result<Report, String>,
-) -> Result<Report, String> {
-    let report = run(true)?;
-    let untouched = disk.fs.metadata(&places.backup).is_err();
-    if dry || untouched && !report.changes() {
-        return Ok(report);
-    }
-    let path = places.backup.join("lock");
-    let take = || {
-        // What is above it is shared with the bindings, which anybody may look at.
-        create_dir_durably(disk.fs, places.backup.parent().unwrap_or(&places.backup), 0o755)?;
-        create_dir_durably(disk.fs, &places.backup, 0o700)?;
-        let file = disk.fs.open(&path, Open::Create(0o600))?;
-        file.lock(WAIT)?;
-        Ok(file)
-    };
-    let _lock = take().map_err(|e: io::Error| match e.kind() {
-        io::ErrorKind::TimedOut => format!("another run holds {}; try again when it is done", path.display()),
-        io::ErrorKind::PermissionDenied => format!("cannot open {}: {e}; run this as root", path.display()),
-        _ => format!("cannot open {}: {e}", path.display()),
-    })?;
-    run(false)
 }
 
 fn warnings<F: Fs>(disk: &Disk<'_, F>, plan: &Plan, state: &[PathBuf]) -> Vec<String> {
@@ -236,7 +199,7 @@ fn carry_out<F: Fs>(
         write(disk, &program.path, plugin, 0o755)?;
     }
     write_files(disk, plan)?;
-    sweep(disk, places);
+    sweep(disk.fs, &disk.dirs(places));
     manifest
         .sweep(disk.fs, &places.backup)
         .map_err(|e| format!("cannot tidy {}: {e}", places.backup.display()))
@@ -277,33 +240,7 @@ fn write_files<F: Fs>(disk: &Disk<'_, F>, plan: &Plan) -> Result<(), String> {
 }
 
 fn write<F: Fs>(disk: &Disk<'_, F>, path: &Path, bytes: &[u8], mode: u32) -> Result<(), String> {
-    let done = replace_file(disk.fs, path, bytes, mode).and_then(|()| match (disk.mode)(path)? {
-        same if same == mode => Ok(()),
-        _ => (disk.chmod)(path, mode),
-    });
-    done.map_err(|e| {
-        format!(
-            "cannot write {}: {e}; what was changed before it stays, run this again to go on",
-            path.display()
-        )
-    })
-}
-
-/// Removes what an interrupted run left half written.
-fn sweep<F: Fs>(disk: &Disk<'_, F>, places: &Places) {
-    for dir in disk.dirs(places) {
-        let mut stale = Vec::new();
-        // What cannot be listed or removed does no harm: nobody loads it, and the next run meets it again.
-        let _ = disk.fs.read_dir(&dir, &mut |name| {
-            if name.starts_with('.') && name.ends_with(UNFINISHED) {
-                stale.push(dir.join(name));
-            }
-            Ok(())
-        });
-        for path in stale {
-            let _ = disk.fs.remove_file(&path);
-        }
-    }
+    change::write(disk.fs, path, bytes, mode, (disk.mode, disk.chmod))
 }
 
 /// What becomes of every configuration that was adopted or names us.
@@ -417,7 +354,7 @@ fn take_back<F: Fs>(
             Fate::Put { .. } | Fate::Stays(_) | Fate::Stuck(_) => {}
         }
     }
-    sweep(disk, places);
+    sweep(disk.fs, &disk.dirs(places));
     Ok(())
 }
 

@@ -1,6 +1,10 @@
 //! What stands on this machine.
 
 pub mod adopt;
+pub mod change;
+pub mod date;
 pub mod kernel;
 pub mod kubeconfig;
+pub mod kubelet;
+pub mod manifest;
 pub mod yaml;

@@ -10,7 +10,8 @@ use durable::fs::{Fs, read};
 use durable::os::OsFs;
 use durable::place::is_volatile;
 
-use super::manifest::PROGRAM_LIMIT;
+use crate::manifest::PROGRAM_LIMIT;
+
 use super::plan::{BinDir, ConfFile, Facts, Held, Layout, understand};
 use super::rules::{OURS, STOCK};
 use super::text::member;

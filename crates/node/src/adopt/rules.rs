@@ -5,6 +5,7 @@
 //! Invariant: what is not recognised yields no edit, and one thing that cannot be told for certain stops all edits of
 //! its file.
 
+pub use crate::change::Verdict;
 use std::path::{Path as Dir, PathBuf};
 
 use cni::json::Json;
@@ -27,19 +28,6 @@ pub enum As {
     OwnName,
     /// Only under the name `host-local`; no configuration is changed.
     StockName,
-}
-
-/// What becomes of a place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is changed.
-    Change,
-    /// It is as it should be already.
-    Done,
-    /// There is nothing to do with it.
-    Leave,
-    /// It should be changed and cannot be.
-    Cannot,
 }
 
 /// What was recognised at a place, and what becomes of it.
