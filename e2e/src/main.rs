@@ -5,23 +5,34 @@
 
 mod cgroup;
 mod checks;
+mod cloud;
+mod cluster;
 mod cni;
 mod cri;
 mod image;
+mod kube_proxy;
+mod kubeconfig;
+mod kubelet;
 mod ledger;
+mod machine;
 mod netns;
-mod node;
+mod pki;
 mod plugin;
 mod pods;
 mod probe;
+mod programs;
+mod reach;
 mod run_dir;
 mod runtime;
 mod scenario;
 mod shuffle;
+mod slow;
 mod stage;
 mod stand_in;
 mod sys;
+mod unit;
 mod verdict;
+mod wan;
 
 use std::env;
 use std::path::{Path, PathBuf};

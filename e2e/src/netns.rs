@@ -35,6 +35,22 @@ pub fn delete(name: &str) -> Result<()> {
     run(&["ip", "netns", "delete", name]).map(drop)
 }
 
+/// Takes away the name `name` and every one made of it, a hyphen and more.
+///
+/// # Errors
+///
+/// `ip` could not remove one.
+pub fn delete_all(name: &str) -> Result<()> {
+    let derived = format!("{name}-");
+    for entry in std::fs::read_dir("/run/netns").into_iter().flatten().flatten() {
+        let found = entry.file_name().to_string_lossy().into_owned();
+        if found == name || found.starts_with(&derived) {
+            delete(&found)?;
+        }
+    }
+    Ok(())
+}
+
 /// Does `work` on a thread of its own that has moved into the namespace at `place`.
 ///
 /// # Errors

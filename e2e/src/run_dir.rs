@@ -1,5 +1,5 @@
-//! What one run owns on this machine: a directory in the cache, a network namespace and a control group, all under
-//! one name. The directory's lock says whether the run still lives; what a killed run left is removed by the next.
+//! What one run owns on this machine: a directory in the cache, network namespaces and a control group, all under one
+//! name. The directory's lock says whether the run still lives; what a killed run left is removed by the next.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,8 @@ use crate::{cgroup, netns};
 pub struct RunDir {
     /// The directory, on disk: what lies here outlives a reboot of the node.
     pub path: PathBuf,
-    /// Name of the network namespace and of the parent of all control groups.
+    /// Name of the node's network namespace and of the parent of all control groups; other machines' namespaces have
+    /// this name, a hyphen and a word of their own.
     pub name: String,
     // Held as long as the process lives, however it ends.
     _lock: File,
@@ -50,6 +51,15 @@ impl RunDir {
         fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
         Ok(path)
     }
+
+    /// Where a cloud lives, if this run has one. The node is kept from seeing it: the cluster's keys are there.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be made.
+    pub fn cloud(&self) -> Result<PathBuf> {
+        self.sub("cloud")
+    }
 }
 
 impl Drop for RunDir {
@@ -86,7 +96,7 @@ fn remove_leftovers(runs: &Path) {
 
 fn remove(path: &Path, name: &str) -> Result<()> {
     let groups = cgroup::remove(name);
-    let network = netns::delete(name);
+    let network = netns::delete_all(name);
     fs::remove_dir_all(path).with_context(|| format!("cannot remove {}", path.display()))?;
     groups.and(network)
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use crate::cni::Cni;
 use crate::cri::Cri;
-use crate::node::{Node, Process};
+use crate::machine::{Machine, Process};
 use crate::run_dir::RunDir;
 use crate::{image, sys};
 
@@ -40,7 +40,7 @@ impl Containerd {
     /// # Errors
     ///
     /// It does not answer within 30 s.
-    pub async fn start(&mut self, node: &Node) -> Result<Cri> {
+    pub async fn start(&mut self, node: &Machine) -> Result<Cri> {
         let configuration = self.configuration.to_str().ok_or_else(|| anyhow!("path is not UTF-8"))?;
         self.process = Some(node.start(NAME, &["containerd", "--config", configuration])?);
         let socket = node.file(SOCKET)?;
@@ -61,7 +61,7 @@ impl Containerd {
     /// # Errors
     ///
     /// It was not running.
-    pub fn kill(&mut self, node: &Node) -> Result<()> {
+    pub fn kill(&mut self, node: &Machine) -> Result<()> {
         let process = self.process.take().ok_or_else(|| anyhow!("containerd was not started"))?;
         node.kill(process)
     }
@@ -81,7 +81,13 @@ impl Containerd {
     /// # Errors
     ///
     /// An archive is refused, or an image has not shown up within 10 s.
-    pub async fn load(&self, node: &Node, cri: &Cri, archives: &[&Path], references: &[&str]) -> Result<()> {
+    pub async fn load(
+        &self,
+        node: &Machine,
+        cri: &Cri,
+        archives: &[&Path],
+        references: &[&str],
+    ) -> Result<()> {
         for archive in archives {
             let archive = archive.to_str().ok_or_else(|| anyhow!("path is not UTF-8"))?;
             node.run(&["ctr", "--namespace", "k8s.io", "images", "import", archive])?;

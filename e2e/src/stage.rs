@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::checks::Checks;
 use crate::cni::{Cni, NETWORK};
 use crate::ledger::Ledger;
-use crate::node::Node;
+use crate::machine::Machine;
 use crate::pods::{PORT, Pod, Restart, Runner};
 use crate::probe::{self, Question};
 use crate::run_dir::RunDir;
@@ -28,7 +28,7 @@ pub struct Stage<'a> {
     /// What held so far.
     pub checks: &'a mut Checks,
     /// The machine.
-    pub node: Node,
+    pub node: Machine,
     /// Plugins and configuration.
     pub cni: Cni,
     /// Starts and stops pods.
@@ -65,7 +65,9 @@ impl<'a> Stage<'a> {
             image::archive(&images, image::BUSYBOX, Path::new("/bin/busybox"), "bin/busybox")?,
         ];
 
-        let mut node = Node::new(dir, pause)?;
+        let mut node = Machine::new(&dir.path, dir.name.clone(), pause)?;
+        // The keys of the cluster are no business of its node.
+        node.hide(dir.cloud()?);
         node.boot()?;
         let mut containerd = Containerd::new(dir, &cni)?;
         let cri = containerd.start(&node).await?;

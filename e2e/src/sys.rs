@@ -1,6 +1,7 @@
 //! Programs of the machine: run them, wait for them, say which one failed and what it wrote.
 
-use std::process::{Command, Stdio};
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -22,10 +23,32 @@ pub fn command(words: &[&str]) -> Command {
 pub fn output(command: &mut Command) -> Result<String> {
     let shown = format!("{command:?}");
     let done = command.output().with_context(|| format!("cannot run {shown}"))?;
+    text(&shown, done)
+}
+
+fn text(shown: &str, done: Output) -> Result<String> {
     if !done.status.success() {
         bail!("{shown} ended with {}: {}", done.status, String::from_utf8_lossy(&done.stderr).trim());
     }
     Ok(String::from_utf8_lossy(&done.stdout).trim().to_owned())
+}
+
+/// As [`output`], with `input` as the command's stdin.
+///
+/// # Errors
+///
+/// As [`output`].
+pub fn output_of(command: &mut Command, input: &str) -> Result<String> {
+    let shown = format!("{command:?}");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().with_context(|| format!("cannot run {shown}"))?;
+    let (stdin, input) = (child.stdin.take(), input.to_owned());
+    // A program that answers while it reads would block for ever on a pipe that nobody empties.
+    let feeder = std::thread::spawn(move || stdin.map(|mut pipe| pipe.write_all(input.as_bytes())));
+    let done = child.wait_with_output().with_context(|| format!("cannot wait for {shown}"))?;
+    // That it closed its stdin early is for its own status to tell.
+    drop(feeder.join());
+    text(&shown, done)
 }
 
 /// [`output`] of the command made of `words`.
@@ -48,6 +71,24 @@ pub fn wait_until(limit: Duration, mut ready: impl FnMut() -> bool) -> bool {
             return false;
         }
         std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Asks `ready` every 50 ms until it answers, at most for `limit`, and hands its answer back.
+///
+/// # Errors
+///
+/// It has not; the text says that of `what`, and why not.
+pub async fn until<T>(what: &str, limit: Duration, mut ready: impl FnMut() -> Result<T>) -> Result<T> {
+    let end = Instant::now() + limit;
+    loop {
+        match ready() {
+            Ok(answer) => return Ok(answer),
+            Err(error) if Instant::now() >= end => {
+                return Err(error.context(format!("{what}: not within {limit:?}")));
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
     }
 }
 

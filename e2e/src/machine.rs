@@ -1,7 +1,7 @@
 //! A machine that can lose its power: a network, process and mount namespace with a boot id, a /run and a /proc of
-//! its own, and a /var/lib that outlives it.
+//! its own, and an /etc, a /var/lib and a /var/log that outlive it.
 //!
-//! Invariant: nothing a node's programs do is seen outside of it, except in its directory and its control groups.
+//! Invariant: nothing a machine's programs do is seen outside of it, except in its directory and its control groups.
 //! Its first process is the only one that must be killed: the kernel then kills all others, sends no one a word,
 //! and with them go every mount, every pod's network and the whole of /run. If this program itself is killed, the
 //! kernel does the same.
@@ -16,32 +16,55 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::run_dir::RunDir;
 use crate::{cgroup, netns, sys};
 
-/// Run by the node's first process before anything else; $1 is the directory of /var/lib, $2 the pause program and
-/// $3 the boot id. A host's own configuration of edgekeep must not reach in.
+/// Run by the machine's first process before anything else; $1 is the machine's directory, $2 the pause program, $3 the
+/// boot id and the rest the directories that it must not see.
 const BOOT: &str = r#"set -e
+directory=$1 pause=$2 boot_id=$3
+shift 3
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir /run/lock
-mount --bind "$1" /var/lib
-if [ -d /etc/edgekeep ]; then mount -t tmpfs tmpfs /etc/edgekeep; fi
-echo "$3" >/run/boot_id
+mount --bind "$directory/etc" /etc
+mount --bind "$directory/var-lib" /var/lib
+mount --bind "$directory/var-log" /var/log
+for hidden; do mount -t tmpfs -o ro tmpfs "$hidden"; done
+echo "$boot_id" >/run/boot_id
 mount --bind -o ro /run/boot_id /proc/sys/kernel/random/boot_id
 ip link set lo up
 echo up
-exec "$2"
+exec "$pause"
 "#;
+
+/// What a machine's /etc has of the host's: enough for programs to find each other, libraries, names and users. No
+/// configuration of what runs on the machine is among it.
+const ETC: [&str; 15] = [
+    "alternatives",
+    "group",
+    "host.conf",
+    "hosts",
+    "iproute2",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "localtime",
+    "nsswitch.conf",
+    "os-release",
+    "passwd",
+    "protocols",
+    "resolv.conf",
+    "services",
+];
 
 /// A machine's environment is its own: nothing of the caller's, least of all a setting of edgekeep's, reaches in.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The machine. Off after [`Node::new`]; [`Node::boot`] and [`Node::power_cut`] take turns.
-pub struct Node {
+/// The machine. Off after [`Machine::new`]; [`Machine::boot`] and [`Machine::power_cut`] take turns.
+pub struct Machine {
     name: String,
-    var_lib: PathBuf,
-    logs: PathBuf,
+    directory: PathBuf,
     pause: PathBuf,
+    hidden: Vec<PathBuf>,
     power: Option<Power>,
 }
 
@@ -52,7 +75,7 @@ struct Power {
     boot_id: String,
 }
 
-/// A program that was started on the node and that can be killed alone.
+/// A program that was started on the machine and that can be killed alone.
 pub struct Process {
     name: String,
     entered: Child,
@@ -72,41 +95,66 @@ impl Process {
     }
 }
 
-impl Node {
-    /// A node that lives in `dir`, switched off; `pause` is the program that its first process becomes.
+impl Machine {
+    /// A machine that lives in `directory`, switched off; `name` is that of its network namespace, `pause` the program
+    /// that its first process becomes.
     ///
     /// # Errors
     ///
     /// The directory cannot be written.
-    pub fn new(dir: &RunDir, pause: PathBuf) -> Result<Self> {
-        let (var_lib, logs) = (dir.sub("var-lib")?, dir.sub("log")?);
-        Ok(Self { name: dir.name.clone(), var_lib, logs, pause, power: None })
+    pub fn new(directory: &Path, name: String, pause: PathBuf) -> Result<Self> {
+        for own in ["etc", "var-lib", "var-log", "log"] {
+            let own = directory.join(own);
+            fs::create_dir_all(&own).with_context(|| format!("cannot make {}", own.display()))?;
+        }
+        let etc = directory.join("etc");
+        let there = ETC.map(|entry| Path::new("/etc").join(entry));
+        let there = there.iter().filter(|entry| entry.exists());
+        // Links named here are followed, links below them are copied.
+        sys::output(sys::command(&["cp", "--archive", "-H"]).args(there).arg(&etc))?;
+        fs::write(etc.join("machine-id"), sys::uuid()?.replace('-', "") + "\n")?;
+        Ok(Self { name, directory: directory.to_owned(), pause, hidden: Vec::new(), power: None })
     }
 
-    /// The node's /var/lib, as seen from outside.
-    pub fn var_lib(&self) -> &Path {
-        &self.var_lib
+    /// Keeps a directory of the host from the machine's sight, from its next boot on.
+    pub fn hide(&mut self, directory: PathBuf) {
+        self.hidden.push(directory);
     }
 
-    /// The name of the node's network namespace, and the parent of its pods' control groups.
+    /// The machine's /etc, as seen from outside.
+    pub fn etc(&self) -> PathBuf {
+        self.directory.join("etc")
+    }
+
+    /// The machine's /var/lib, as seen from outside.
+    pub fn var_lib(&self) -> PathBuf {
+        self.directory.join("var-lib")
+    }
+
+    /// The name of the machine's network namespace, and the parent of its pods' control groups.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether it is switched on.
+    pub fn is_on(&self) -> bool {
+        self.power.is_some()
     }
 
     /// The id of the present boot.
     ///
     /// # Errors
     ///
-    /// The node is off.
+    /// The machine is off.
     pub fn boot_id(&self) -> Result<&str> {
         Ok(&self.power()?.boot_id)
     }
 
-    /// Where `path` of the node's own file system is found from outside, sockets included.
+    /// Where `path` of the machine's own file system is found from outside, sockets included.
     ///
     /// # Errors
     ///
-    /// The node is off.
+    /// The machine is off.
     pub fn file(&self, path: &str) -> Result<PathBuf> {
         Ok(PathBuf::from(format!("/proc/{}/root{path}", self.power()?.first)))
     }
@@ -117,14 +165,14 @@ impl Node {
     }
 
     fn log_path(&self, name: &str) -> PathBuf {
-        self.logs.join(format!("{name}.log"))
+        self.directory.join("log").join(format!("{name}.log"))
     }
 
     fn power(&self) -> Result<&Power> {
-        self.power.as_ref().ok_or_else(|| anyhow!("node {} is switched off", self.name))
+        self.power.as_ref().ok_or_else(|| anyhow!("machine {} is switched off", self.name))
     }
 
-    /// Switches the node on, under a new boot id, with an empty /run and an empty network.
+    /// Switches the machine on, under a new boot id, with an empty /run and an empty network.
     ///
     /// # Errors
     ///
@@ -136,8 +184,9 @@ impl Node {
         let mut holder = sys::command(&["setpriv", "--pdeathsig", "KILL", "nsenter", &network])
             .args(["unshare", "--uts", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc"])
             .args(["sh", "-c", BOOT, "boot"])
-            .args([self.var_lib.as_os_str(), self.pause.as_os_str()])
+            .args([self.directory.as_os_str(), self.pause.as_os_str()])
             .arg(&boot_id)
+            .args(&self.hidden)
             .env_clear()
             .env("PATH", PATH)
             .stdout(Stdio::piped())
@@ -145,7 +194,7 @@ impl Node {
             .stderr(Stdio::piped())
             .process_group(0)
             .spawn()
-            .context("cannot start the node's first process")?;
+            .context("cannot start the machine's first process")?;
         let mut line = String::new();
         if let Some(stdout) = holder.stdout.take() {
             BufReader::new(stdout).read_line(&mut line)?;
@@ -153,45 +202,46 @@ impl Node {
         if line.trim() != "up" {
             let ended = holder.wait_with_output()?;
             let words = String::from_utf8_lossy(&ended.stderr).into_owned();
-            bail!("the node's first process did not come up ({}): {}", ended.status, words.trim());
+            bail!("the machine's first process did not come up ({}): {}", ended.status, words.trim());
         }
         let first = only_child(holder.id()).inspect_err(|_| drop(holder.kill()))?;
         self.power = Some(Power { holder, first, boot_id });
         Ok(())
     }
 
-    /// Takes the power away and waits until nothing of the running node is left. What it wrote below /var/lib
-    /// stays. A node that is off stays off.
+    /// Takes the power away and waits until nothing of the running machine is left. What it wrote below /var/lib
+    /// stays. A machine that is off stays off.
     ///
     /// # Errors
     ///
     /// A process would not die, or the network namespace or a control group would not go.
     pub fn power_cut(&mut self) -> Result<()> {
         let Some(mut power) = self.power.take() else { return Ok(()) };
-        kill_process(power.first, Signal::KILL).context("cannot kill the node's first process")?;
-        power.holder.wait().context("cannot wait for the node's end")?;
+        kill_process(power.first, Signal::KILL).context("cannot kill the machine's first process")?;
+        power.holder.wait().context("cannot wait for the machine's end")?;
         netns::delete(&self.name)?;
         cgroup::remove(&self.name)
     }
 
-    /// A command that runs on the node; the caller starts it.
+    /// A command that runs on the machine; the caller starts it.
     ///
     /// # Errors
     ///
-    /// The node is off.
+    /// The machine is off.
     pub fn command(&self, words: &[&str]) -> Result<Command> {
         let target = self.power()?.first.to_string();
         let mut command = sys::command(&["nsenter", "--target", &target]);
         command.args(["--mount", "--uts", "--net", "--pid", "--"]).args(words);
-        command.env_clear().env("PATH", PATH);
+        // A home of its own, for what programs remember there.
+        command.env_clear().env("PATH", PATH).env("HOME", "/run");
         Ok(command)
     }
 
-    /// Runs `words` on the node to the end; returns what they wrote to stdout.
+    /// Runs `words` on the machine to the end; returns what they wrote to stdout.
     ///
     /// # Errors
     ///
-    /// As [`sys::output`], or the node is off.
+    /// As [`sys::output`], or the machine is off.
     pub fn run(&self, words: &[&str]) -> Result<String> {
         sys::output(&mut self.command(words)?)
     }
@@ -200,10 +250,10 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// It cannot be started, or the node is off.
+    /// It cannot be started, or the machine is off.
     pub fn start(&self, name: &str, words: &[&str]) -> Result<Process> {
         let log = File::options().create(true).append(true).open(self.log_path(name))?;
-        // The process id as the node sees it: nothing outside of the node can have it.
+        // The process id as the machine sees it: nothing outside of the machine can have it.
         let script = r#"echo $$ >"$0"; exec "$@""#;
         let pid_file = format!("/run/{name}.pid");
         let entered = self
@@ -211,10 +261,10 @@ impl Node {
             .args(words)
             .stdout(log.try_clone()?)
             .stderr(log)
-            // A signal of the terminal is for this program, which then ends its node in order.
+            // A signal of the terminal is for this program, which then ends its machine in order.
             .process_group(0)
             .spawn()
-            .with_context(|| format!("cannot start {name} on the node"))?;
+            .with_context(|| format!("cannot start {name} on {}", self.name))?;
         Ok(Process { name: name.to_owned(), entered })
     }
 
@@ -222,7 +272,7 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// It has ended already, or the node is off.
+    /// It has ended already, or the machine is off.
     pub fn kill(&self, mut process: Process) -> Result<()> {
         let script = format!("kill -9 $(cat /run/{}.pid)", process.name);
         self.run(&["sh", "-c", &script])?;
@@ -231,10 +281,10 @@ impl Node {
     }
 }
 
-impl Drop for Node {
+impl Drop for Machine {
     fn drop(&mut self) {
         if let Err(error) = self.power_cut() {
-            eprintln!("edgekeep-e2e: node {} is not wholly gone: {error:#}", self.name);
+            eprintln!("edgekeep-e2e: machine {} is not wholly gone: {error:#}", self.name);
         }
     }
 }
@@ -243,5 +293,5 @@ fn only_child(parent: u32) -> Result<Pid> {
     let path = format!("/proc/{parent}/task/{parent}/children");
     let children = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
     let child = children.split_whitespace().next().and_then(|id| id.parse().ok()).and_then(Pid::from_raw);
-    child.ok_or_else(|| anyhow!("process {parent} has no child, but should hold the node's first process"))
+    child.ok_or_else(|| anyhow!("process {parent} has no child, but should hold the machine's first process"))
 }
