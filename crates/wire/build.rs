@@ -84,7 +84,6 @@ fn message<'a>(name: &'a str, words: &[&'a str]) -> Option<Line<'a>> {
             "int-or-string" => line.codec = "IntOrString",
             "time" => line.codec = "Time",
             "micro-time" => line.codec = "MicroTime",
-            "duration" => line.codec = "Duration",
             "raw" => line.codec = "Raw",
             "or-array" => line.codec = "OrArray",
             "or-bool" => line.codec = "OrBool",

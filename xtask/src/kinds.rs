@@ -35,8 +35,17 @@ const PACKAGES: [(&str, &str); 7] = [
     ("k8s.io.api.", ""),
 ];
 
-/// Kinds that every server has and that the data leave out, because they belong to no group of types.
-const META_KINDS: [&str; 2] = ["PartialObjectMetadata", "PartialObjectMetadataList"];
+/// What the data leave out: groups that are never stored (admission, discovery, image policy), metadata-only kinds. Read
+/// off the Go types in the same way, in the same form.
+const MORE_FIELDS: &str = include_str!("../data/more-fields-1.36.tsv");
+const MORE_KINDS: &str = include_str!("../data/more-kinds-1.36.tsv");
+
+/// Messages without fields, of which the data hold no row.
+const EMPTY: [&str; 3] = [
+    "apiextensions.v1.CustomResourceSubresourceStatus",
+    "apiserverinternal.v1alpha1.StorageVersionSpec",
+    "scheduling.v1alpha2.BasicSchedulingPolicy",
+];
 
 /// Writes the table, or says with `--check` whether it is what would be written.
 pub fn main(words: &[&str]) -> Result<ExitCode> {
@@ -76,32 +85,33 @@ pub fn main(words: &[&str]) -> Result<ExitCode> {
 #[derive(Default)]
 struct Message {
     type_meta: bool,
+    /// Whether it has a form in JSON of its own.
+    custom: bool,
+    /// `wire`'s name for that form.
     codec: Option<&'static str>,
     fields: Vec<String>,
     refers_to: BTreeSet<String>,
 }
 
 fn table(fields: &str, kinds: &str) -> Result<String> {
-    let mut messages = messages(fields)?;
+    let mut messages = messages([fields, MORE_FIELDS])?;
     let mut lines = Vec::new();
-    for (at, line) in kinds.lines().enumerate().skip(1) {
-        let [group, version, kind, message] =
-            columns(line).ok_or(format!("kinds, line {}: {line}", at + 1))?;
+    for line in [kinds, MORE_KINDS].into_iter().flat_map(|file| file.lines().skip(1)) {
+        let [group, version, kind, message] = columns(line).ok_or_else(|| format!("kinds: {line}"))?;
         lines.push((group.to_owned(), version.to_owned(), kind.to_owned(), short(message)));
-    }
-    for (version, kind) in ["v1", "v1beta1"].into_iter().flat_map(|v| META_KINDS.map(|kind| (v, kind))) {
-        lines.push((
-            "meta.k8s.io".to_owned(),
-            version.to_owned(),
-            kind.to_owned(),
-            format!("meta.v1.{kind}"),
-        ));
     }
     lines.sort();
     let mut out = HEAD.to_owned();
     let roots = lines.iter().map(|(_, _, _, message)| message.clone());
-    for name in reachable(roots.collect(), &mut messages) {
-        let message = messages.remove(&name).unwrap_or_default();
+    for name in reachable(roots.collect(), &messages) {
+        let message = match messages.remove(&name) {
+            Some(message) => message,
+            None if EMPTY.contains(&name.as_str()) => Message::default(),
+            None => return Err(format!("{name} is referred to, but the data do not describe it")),
+        };
+        if message.custom && message.codec.is_none() {
+            return Err(format!("{name} has a form in JSON of its own, for which wire has no codec"));
+        }
         write_message(&mut out, &name, &message);
     }
     for (group, version, kind, message) in lines {
@@ -123,28 +133,27 @@ fn write_message(out: &mut String, name: &str, message: &Message) {
 }
 
 /// Every message that the roots reach, in the order of their names.
-fn reachable(mut open: Vec<String>, messages: &mut BTreeMap<String, Message>) -> BTreeSet<String> {
+fn reachable(mut open: Vec<String>, messages: &BTreeMap<String, Message>) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     while let Some(name) = open.pop() {
         if found.insert(name.clone()) {
-            // One without fields stands in no row of the data.
-            open.extend(messages.entry(name).or_default().refers_to.iter().cloned());
+            open.extend(
+                messages.get(&name).into_iter().flat_map(|message| message.refers_to.iter().cloned()),
+            );
         }
     }
     found
 }
 
-fn messages(fields: &str) -> Result<BTreeMap<String, Message>> {
+fn messages(files: [&str; 2]) -> Result<BTreeMap<String, Message>> {
     let mut messages: BTreeMap<String, Message> = BTreeMap::new();
-    for (at, line) in fields.lines().enumerate().skip(1) {
-        let wrong = || format!("fields, line {}: {line}", at + 1);
+    for line in files.into_iter().flat_map(|file| file.lines().skip(1)) {
+        let wrong = || format!("fields: {line}");
         let name = short(line.split('\t').next().unwrap_or_default());
         let message = messages.entry(name.clone()).or_default();
         message.codec = codec(&name);
         if line.split('\t').nth(1) == Some("custom-json") {
-            if message.codec.is_none() {
-                return Err(format!("{}: no codec in wire", wrong()));
-            }
+            message.custom = true;
             continue;
         }
         let [_, number, _, json, _, kind, flags] = columns(line).ok_or_else(wrong)?;
@@ -178,13 +187,11 @@ fn codec(name: &str) -> Option<&'static str> {
         "intstr.IntOrString" => "int-or-string",
         "meta.v1.Time" => "time",
         "meta.v1.MicroTime" => "micro-time",
-        "meta.v1.Duration" => "duration",
         "runtime.RawExtension" | "meta.v1.FieldsV1" | "apiextensions.v1.JSON" => "raw",
         "apiextensions.v1.JSONSchemaPropsOrArray" | "apiextensions.v1.JSONSchemaPropsOrStringArray" => {
             "or-array"
         }
         "apiextensions.v1.JSONSchemaPropsOrBool" => "or-bool",
-        "runtime.Unknown" => "unknown",
         name if name.ends_with(".ExtraValue") || name == "meta.v1.Verbs" => "items",
         _ => return None,
     })

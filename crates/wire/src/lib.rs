@@ -7,8 +7,6 @@
 //! One request runs so: [`Request::parse`] says what it is about, [`ListOptions::of`] what a list or watch asks for,
 //! [`media::negotiate`] in which form the answer must stand, and [`Status`] is the answer where there is no other.
 
-#![allow(dead_code, unused_imports, reason = "the transcoder, which comes next, reads all of the table")]
-
 pub mod gotext;
 pub mod json;
 pub mod media;
@@ -17,6 +15,7 @@ pub mod request;
 pub mod schema;
 pub mod selector;
 pub mod status;
+pub mod transcode;
 
 pub use media::Encoding;
 pub use request::{ListOptions, Request, Resource, Verb};

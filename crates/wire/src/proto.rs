@@ -3,8 +3,12 @@
 //! Kubernetes writes a message the way gogo's generator does for proto2: fields in ascending order, every field that
 //! is not a pointer written even when it is zero (`apimachinery:pkg/runtime/serializer/protobuf`).
 
+mod read;
 mod write;
 
+pub(crate) use read::packed;
+pub use read::{Envelope, FieldValue, Fields, Malformed};
+pub(crate) use write::{begin, end};
 pub use write::{push_bytes, push_message, push_string, push_varint, push_varint_field, varint_len};
 
 /// What a Kubernetes object in protobuf begins with, before the envelope (`runtime.Unknown`).

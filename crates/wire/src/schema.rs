@@ -20,9 +20,9 @@ mod rows;
 mod tests;
 
 pub use kind::Kind;
-pub(crate) use rows::{Cardinality, Codec, MAX_FIELDS};
+pub(crate) use rows::{Cardinality, Codec, FieldRow, MAX_FIELDS};
 
-use rows::{FIELDS, FieldRow, MERGES, MESSAGES, MergeRow, MessageRow, name, name_id};
+use rows::{FIELDS, MERGES, MESSAGES, MergeRow, MessageRow, name, name_id};
 
 /// What a field's type is made of.
 pub(crate) use rows::Kind as Scalar;

@@ -35,19 +35,31 @@ pub fn push_string(out: &mut Vec<u8>, number: u32, text: &str) {
 
 /// Appends a field whose content `write` appends: its length is put in front when it is known.
 pub fn push_message(out: &mut Vec<u8>, number: u32, write: impl FnOnce(&mut Vec<u8>)) {
-    push_varint(out, u64::from(number) << 3 | 2);
-    let start = out.len();
+    let start = begin(out, number);
     write(out);
-    insert_length(out, start);
+    end(out, start);
 }
 
-/// Puts the length of everything from `start` on in front of it, as a varint.
-pub(crate) fn insert_length(out: &mut Vec<u8>, start: usize) {
-    let len = out.len().saturating_sub(start) as u64;
-    let width = varint_len(len);
-    let mut prefix = Vec::with_capacity(width);
-    push_varint(&mut prefix, len);
-    out.splice(start..start, prefix);
+/// Appends the tag of a length-delimited field and room for a short length; [`end`] puts the length there.
+pub(crate) fn begin(out: &mut Vec<u8>, number: u32) -> usize {
+    push_varint(out, u64::from(number) << 3 | 2);
+    out.push(0);
+    out.len()
+}
+
+/// Puts the length of all that was appended since [`begin`] in front of it.
+pub(crate) fn end(out: &mut Vec<u8>, start: usize) {
+    let len = out.len().saturating_sub(start);
+    let more = varint_len(len as u64) - 1;
+    if more > 0 {
+        out.resize(out.len() + more, 0);
+        out.copy_within(start..start + len, start + more);
+    }
+    let mut rest = len as u64;
+    for (at, byte) in out.iter_mut().skip(start - 1).take(more + 1).enumerate() {
+        *byte = low_seven(rest) | if at < more { 0x80 } else { 0 };
+        rest >>= 7;
+    }
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "seven bits fit into a byte")]
@@ -65,6 +77,18 @@ mod tests {
             let mut out = Vec::new();
             push_varint(&mut out, value);
             assert_eq!(out.len(), varint_len(value), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_long_message_is_moved_to_make_room_for_its_length() {
+        for len in [0, 1, 127, 128, 16_383, 16_384, 3_000_000] {
+            let mut out = vec![9];
+            push_message(&mut out, 1, |out| out.extend(std::iter::repeat_n(5, len)));
+            let mut expected = vec![9, 0x0a];
+            push_varint(&mut expected, len as u64);
+            expected.extend(std::iter::repeat_n(5, len));
+            assert!(out == expected, "{len}");
         }
     }
 

@@ -3,6 +3,10 @@
 use super::Message;
 use super::rows::{KINDS, KindRow, name};
 
+/// Options of requests, which every group has as kinds of its own.
+const OPTIONS: [&str; 6] =
+    ["CreateOptions", "DeleteOptions", "GetOptions", "ListOptions", "PatchOptions", "UpdateOptions"];
+
 /// A built-in kind of a group and version.
 #[derive(Clone, Copy)]
 pub struct Kind {
@@ -19,10 +23,12 @@ impl Kind {
         ((found.group(), found.version(), found.name()) == (group, version, kind)).then_some(found)
     }
 
-    /// The kind that `apiVersion` and `kind` name.
+    /// The kind that `apiVersion` and `kind` name. Options of requests are known in every group: a DeleteOptions may
+    /// come as one of `storage.k8s.io/v1`.
     pub fn of(api_version: &str, kind: &str) -> Option<Kind> {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         Kind::find(group, version, kind)
+            .or_else(|| OPTIONS.contains(&kind).then(|| Kind::find("", "v1", kind)).flatten())
     }
 
     /// The kind of the objects that a resource holds: `pods` holds Pods.

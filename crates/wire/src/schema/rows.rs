@@ -39,8 +39,6 @@ pub(crate) enum Codec {
     Time,
     /// RFC 3339 to the microsecond, or null.
     MicroTime,
-    /// Go's `1h2m3s`.
-    Duration,
     /// Any JSON, as its bytes.
     Raw,
     /// Either an object or an array.
