@@ -1,0 +1,218 @@
+//! Bodies on their way through the hub: passed on piece by piece, as fast as the slower side goes.
+//!
+//! Every answer that is under way is on a list, for two things that its reader cannot see to: one who stopped reading must
+//! not hold the room that others share on a connection to the cloud, and a hub that is going to stop ends watches in
+//! order, so that clients go on from where they were.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+
+/// How long a reader may leave bytes lying that are there for it.
+pub const STUCK: Duration = Duration::from_secs(60);
+
+/// The body of a request or an answer.
+pub enum Body {
+    /// Nothing.
+    Empty,
+    /// Bytes of the hub's own.
+    Own(Option<Bytes>),
+    /// A client's request.
+    Request(Incoming),
+    /// The cloud's answer.
+    Answer(Answer),
+}
+
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Self {
+        Body::Own(Some(bytes.into()))
+    }
+}
+
+/// Why a body ended too early.
+#[derive(Debug)]
+pub enum Broken {
+    /// The connection that it came over said so.
+    Http(hyper::Error),
+    /// Its reader did not read for longer than [`STUCK`].
+    Stuck,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Broken::Http(e) => e.fmt(f),
+            Broken::Stuck => write!(f, "the client has not read for {} s", STUCK.as_secs()),
+        }
+    }
+}
+
+impl std::error::Error for Broken {}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match self.get_mut() {
+            Body::Empty => Poll::Ready(None),
+            Body::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Body::Request(incoming) => Pin::new(incoming).poll_frame(cx).map_err(Broken::Http),
+            Body::Answer(answer) => answer.poll(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Body::Empty => true,
+            Body::Own(bytes) => bytes.is_none(),
+            Body::Request(incoming) => incoming.is_end_stream(),
+            Body::Answer(answer) => answer.flow.lock().is_end(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Body::Empty => SizeHint::with_exact(0),
+            Body::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Body::Request(incoming) => incoming.size_hint(),
+            Body::Answer(answer) => answer.flow.lock().size_hint(),
+        }
+    }
+}
+
+/// An answer of the cloud's under way to its reader.
+pub struct Answer {
+    flow: Arc<Flow>,
+    under_way: Arc<UnderWay>,
+    key: u64,
+    /// Dropped with the body: what has to know how long it lasted.
+    _held: Box<dyn Send + Sync>,
+}
+
+struct Flow {
+    watch: bool,
+    state: Mutex<State>,
+}
+
+struct State {
+    source: Source,
+    /// Whether it is the reader who waits for the cloud, and not bytes for the reader.
+    reader_waits: bool,
+    last: Instant,
+    waker: Option<Waker>,
+}
+
+enum Source {
+    Open(Incoming),
+    /// Ended by the hub, as if the cloud had.
+    Ended,
+    Stuck,
+}
+
+impl State {
+    fn is_end(&self) -> bool {
+        match &self.source {
+            Source::Open(incoming) => incoming.is_end_stream(),
+            Source::Ended => true,
+            Source::Stuck => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Open(incoming) => incoming.size_hint(),
+            _ => SizeHint::default(),
+        }
+    }
+}
+
+impl Flow {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Answer {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let mut state = self.flow.lock();
+        let polled = match &mut state.source {
+            Source::Open(incoming) => Pin::new(incoming).poll_frame(cx).map_err(Broken::Http),
+            Source::Ended => Poll::Ready(None),
+            Source::Stuck => Poll::Ready(Some(Err(Broken::Stuck))),
+        };
+        state.reader_waits = polled.is_pending();
+        state.last = Instant::now();
+        if polled.is_pending() && self.flow.watch {
+            state.waker = Some(cx.waker().clone());
+        }
+        polled
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.under_way.lock().remove(&self.key);
+    }
+}
+
+/// All answers under way.
+#[derive(Default)]
+pub struct UnderWay {
+    next: AtomicU64,
+    flows: Mutex<HashMap<u64, Arc<Flow>>>,
+}
+
+impl UnderWay {
+    /// Puts an answer on the list; `watch`: it goes on until somebody ends it. `held` is dropped when it has ended.
+    pub fn answer(self: &Arc<Self>, incoming: Incoming, watch: bool, held: Box<dyn Send + Sync>) -> Body {
+        let state = State { source: Source::Open(incoming), reader_waits: true, last: Instant::now(), waker: None };
+        let flow = Arc::new(Flow { watch, state: Mutex::new(state) });
+        let key = self.next.fetch_add(1, Ordering::Relaxed);
+        self.lock().insert(key, flow.clone());
+        Body::Answer(Answer { flow, under_way: self.clone(), key, _held: held })
+    }
+
+    /// How many there are: all, and of these the watches.
+    #[must_use]
+    pub fn count(&self) -> (usize, usize) {
+        let flows = self.lock();
+        (flows.len(), flows.values().filter(|flow| flow.watch).count())
+    }
+
+    /// Lets go of the sources of answers that nobody has read since `now` less [`STUCK`]; says how many.
+    pub fn drop_stuck(&self, now: Instant) -> usize {
+        let mut dropped = 0;
+        for flow in self.lock().values() {
+            let mut state = flow.lock();
+            let open = matches!(state.source, Source::Open(_));
+            if open && !state.reader_waits && now.saturating_duration_since(state.last) > STUCK {
+                state.source = Source::Stuck;
+                dropped += 1;
+            }
+        }
+        dropped
+    }
+
+    /// Ends every watch in order.
+    pub fn end_watches(&self) {
+        for flow in self.lock().values().filter(|flow| flow.watch) {
+            let mut state = flow.lock();
+            state.source = Source::Ended;
+            if let Some(waker) = state.waker.take() {
+                waker.wake();
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Flow>>> {
+        self.flows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
