@@ -173,7 +173,8 @@ pub struct UnderWay {
 impl UnderWay {
     /// Puts an answer on the list; `watch`: it goes on until somebody ends it. `held` is dropped when it has ended.
     pub fn answer(self: &Arc<Self>, incoming: Incoming, watch: bool, held: Box<dyn Send + Sync>) -> Body {
-        let state = State { source: Source::Open(incoming), reader_waits: true, last: Instant::now(), waker: None };
+        let state =
+            State { source: Source::Open(incoming), reader_waits: true, last: Instant::now(), waker: None };
         let flow = Arc::new(Flow { watch, state: Mutex::new(state) });
         let key = self.next.fetch_add(1, Ordering::Relaxed);
         self.lock().insert(key, flow.clone());

@@ -191,7 +191,11 @@ impl Cloud {
     /// # Errors
     ///
     /// There is no answer.
-    pub async fn upgrade(&self, credential: Credential, request: Request<Body>) -> Result<Response<Incoming>, Trouble> {
+    pub async fn upgrade(
+        &self,
+        credential: Credential,
+        request: Request<Body>,
+    ) -> Result<Response<Incoming>, Trouble> {
         if let State::Down(why) = self.judge.state() {
             return Err(Trouble::Gone(why));
         }

@@ -5,8 +5,14 @@
 
 pub mod body;
 pub mod certificate;
+pub mod clients;
 pub mod cloud;
+pub mod config;
 pub mod error;
 pub mod link;
+pub mod listen;
+pub mod metrics;
 pub mod pki;
+pub mod proxy;
+pub mod refuse;
 pub mod tls;

@@ -121,7 +121,12 @@ impl Credentials {
     }
 }
 
-fn make(roots: &Arc<RootCertStore>, node: Option<&Identity>, handed: &[Identity], generation: u64) -> Result<Made> {
+fn make(
+    roots: &Arc<RootCertStore>,
+    node: Option<&Identity>,
+    handed: &[Identity],
+    generation: u64,
+) -> Result<Made> {
     let tls = |identity: Option<&Identity>| {
         let speak = |protocols: &[&[u8]]| {
             tls::client(roots.clone(), identity.map(|identity| identity.key.clone()), protocols)

@@ -47,7 +47,8 @@ impl Endpoint {
         let prefix = prefix.trim_end_matches('/');
         let must_bear = name.unwrap_or(host).to_owned();
         Ok(Self {
-            name: ServerName::try_from(must_bear).map_err(|e| Error::with(format!("the server {server}"), e))?,
+            name: ServerName::try_from(must_bear)
+                .map_err(|e| Error::with(format!("the server {server}"), e))?,
             authority: authority.to_owned(),
             prefix: if prefix.is_empty() { String::new() } else { format!("/{prefix}") },
             host: host.to_owned(),
@@ -144,15 +145,27 @@ mod tests {
         assert_eq!(read("https://10.0.0.1:6443").ok(), is("10.0.0.1", 6443, ""));
         assert_eq!(read("https://[fd00::1]:6443/").ok(), is("fd00::1", 6443, ""));
         assert_eq!(read("https://api.example").ok(), is("api.example", 443, ""));
-        assert_eq!(read("https://rancher.example/k8s/clusters/c-1/").ok(), is("rancher.example", 443, "/k8s/clusters/c-1"));
-        for wrong in ["http://a:1", "https://", "https://:1", "https://a:0", "https://a:x", "https://[::1", "https://[a]:1"] {
+        assert_eq!(
+            read("https://rancher.example/k8s/clusters/c-1/").ok(),
+            is("rancher.example", 443, "/k8s/clusters/c-1")
+        );
+        for wrong in [
+            "http://a:1",
+            "https://",
+            "https://:1",
+            "https://a:0",
+            "https://a:x",
+            "https://[::1",
+            "https://[a]:1",
+        ] {
             assert!(read(wrong).is_err(), "{wrong}");
         }
     }
 
     #[test]
     fn the_next_one_is_tried_and_kept_to() {
-        let all = ["https://a:1", "https://b:1", "https://c:1"].map(|one| Endpoint::parse(one, None).unwrap());
+        let all =
+            ["https://a:1", "https://b:1", "https://c:1"].map(|one| Endpoint::parse(one, None).unwrap());
         let endpoints = Endpoints::new(all.into()).unwrap();
         endpoints.keep_to(1);
         let turn: Vec<usize> = endpoints.in_turn().map(|(place, _)| place).collect();
