@@ -261,6 +261,20 @@ impl ResolvesServerCert for Current {
     }
 }
 
+/// 256 bits that nobody can guess.
+///
+/// # Errors
+///
+/// The system gives none.
+pub fn random() -> Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    provider()
+        .secure_random
+        .fill(&mut bytes)
+        .map_err(|_| Error::new("the system gives no random numbers"))?;
+    Ok(bytes)
+}
+
 /// The wall clock as a moment since 1970; a clock before that is 1970.
 #[must_use]
 pub fn since_1970(at: SystemTime) -> Duration {
