@@ -22,6 +22,14 @@ pub enum Command {
     Leases(Leases),
     /// Show how full the address pools are.
     Usage(Pools),
+    /// Be the hub: what kubelet and the other components of this node talk to instead of the API server.
+    ///
+    /// Runs until it is asked to stop (SIGTERM); reads changed certificates at SIGHUP and by itself.
+    Hub(Hub),
+    /// Show how the hub of this node stands: the link, its certificate, its clients.
+    #[command(after_help = "Exit codes: 0 all is well; 1 the hub does not answer; 2 called wrongly; \
+                            3 something is not well, it stands there.")]
+    Status(Status),
     /// Bring what stands on this node to use edgekeep: show the difference, keep a copy, change.
     #[command(subcommand)]
     Adopt(Adopt),
@@ -33,6 +41,30 @@ pub enum Command {
     /// To be run at boot before the container runtime starts, by a unit of the service manager.
     #[command(hide = true)]
     MarkBoot(Places),
+}
+
+/// Being the hub.
+#[derive(Args)]
+#[allow(missing_docs)] // flattened: a text would become that of the command
+pub struct Hub {
+    /// The configuration [default: /etc/edgekeep/hub.yaml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print the whole configuration, defaults included, and do nothing else.
+    #[arg(long)]
+    pub print_config: bool,
+}
+
+/// Asking the hub how it stands.
+#[derive(Args)]
+#[allow(missing_docs)] // flattened: a text would become that of the command
+pub struct Status {
+    /// The hub's admin socket [default: that of /etc/edgekeep/hub.yaml]
+    #[arg(long, value_name = "PATH")]
+    pub admin_socket: Option<PathBuf>,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
 }
 
 /// What can be brought to use edgekeep.

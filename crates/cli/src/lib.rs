@@ -5,7 +5,9 @@
 pub mod args;
 
 mod adopt;
+mod hub;
 mod leases;
+mod status;
 mod table;
 mod usage;
 
@@ -24,6 +26,8 @@ pub fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     let done = match &cli.command {
         Command::Adopt(Adopt::Cni(what)) => return adopt::adopt(what),
         Command::Revert(Revert::Cni(what)) => return adopt::revert(what),
+        Command::Hub(what) => hub::run(what),
+        Command::Status(what) => return status::run(what),
         Command::Leases(look) => leases::run(look),
         Command::Usage(look) => usage::run(look),
         Command::MarkBoot(places) => mark_boot(places),

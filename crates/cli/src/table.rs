@@ -13,6 +13,16 @@ pub fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// A time as people say it: in the largest unit that still tells something.
+pub fn age(seconds: u64) -> String {
+    match seconds {
+        secs if secs < 120 => format!("{secs}s"),
+        secs if secs < 120 * 60 => format!("{}m", secs / 60),
+        secs if secs < 48 * 3600 => format!("{}h", secs / 3600),
+        secs => format!("{}d", secs / 86_400),
+    }
+}
+
 /// Rows under a head, each column as wide as its widest cell.
 pub fn render(head: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {

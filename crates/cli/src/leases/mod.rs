@@ -101,13 +101,7 @@ fn or_dash(text: &str) -> String {
 
 /// How long ago, in the largest unit that says something; the clock may have been wrong then or be wrong now.
 fn ago(now: i64, since: i64) -> String {
-    match now.saturating_sub(since) {
-        secs if secs < 0 => "in the future".to_owned(),
-        secs if secs < 120 => format!("{secs}s"),
-        secs if secs < 120 * 60 => format!("{}m", secs / 60),
-        secs if secs < 48 * 3600 => format!("{}h", secs / 3600),
-        secs => format!("{}d", secs / 86_400),
-    }
+    u64::try_from(now.saturating_sub(since)).map_or_else(|_| "in the future".to_owned(), table::age)
 }
 
 fn document(view: &Snapshot, look: &Look) -> Value {
