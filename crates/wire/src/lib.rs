@@ -10,6 +10,7 @@
 pub mod gotext;
 pub mod json;
 pub mod media;
+pub mod object;
 pub mod proto;
 pub mod request;
 pub mod schema;
@@ -18,6 +19,7 @@ pub mod status;
 pub mod transcode;
 
 pub use media::Encoding;
+pub use object::{Header, Object};
 pub use request::{ListOptions, Request, Resource, Verb};
 pub use selector::{FieldSelector, LabelSelector};
 pub use status::Status;
