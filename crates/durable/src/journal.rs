@@ -13,6 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::fs::{File, Fs, Open};
+use crate::window::{Window, zero_fill, zeros};
 use frame::{ALIGN, FILE_HEADER, FILE_HEADER_LEN, FRAME_HEADER, Header, padded};
 
 mod frame;
@@ -232,13 +233,14 @@ impl<F: Fs> Journal<F> {
         if from.is_none() && self.header_broken {
             each(Seen::Damaged(Span { offset: 0, len: span_len(0, FILE_HEADER) }))?;
         }
-        let mut window = Window { bytes: Vec::new(), start: 0 };
+        let mut window = Window::new(WINDOW);
         let (mut at, mut records) = (self.end, 0);
         // Whether any of the bytes passed over since the last record is not zero.
         let mut dirty = false;
         while at < self.size {
             let Some((seq, generation, span, payload)) = self.frame_at(&mut window, at)? else {
-                let zeros = zeros(self.fill(&mut window, at, ALIGN)?);
+                let ahead = window.fill(&self.file, at, ALIGN).map_err(|e| self.failed("read", e))?;
+                let zeros = zeros::<ALIGN>(ahead);
                 dirty |= zeros == 0;
                 at += zeros.max(ALIGN as u64);
                 continue;
@@ -261,25 +263,11 @@ impl<F: Fs> Journal<F> {
         Ok(true)
     }
 
-    /// The bytes from `at` on, at least `want` of them unless the file ends before.
-    fn fill<'w>(&self, window: &'w mut Window, at: u64, want: usize) -> Result<&'w [u8], Error> {
-        let inside = at.checked_sub(window.start).and_then(|skip| usize::try_from(skip).ok());
-        let has = inside.and_then(|skip| window.bytes.len().checked_sub(skip));
-        if has.is_none_or(|has| has < want) {
-            window.bytes.resize(want.max(WINDOW), 0);
-            window.start = at;
-            let n = self.file.read_at(&mut window.bytes, at).map_err(|e| self.failed("read", e))?;
-            window.bytes.truncate(n);
-            return Ok(&window.bytes);
-        }
-        Ok(inside.and_then(|skip| window.bytes.get(skip..)).unwrap_or_default())
-    }
-
     /// The frame at `at`, if there is one that may follow the last: its number, generation, place and payload.
     fn frame_at<'w>(&self, window: &'w mut Window, at: u64) -> Result<Option<Found<'w>>, Error> {
-        let head = self.fill(window, at, FRAME_HEADER)?;
+        let head = window.fill(&self.file, at, FRAME_HEADER).map_err(|e| self.failed("read", e))?;
         let Some(len) = frame::claimed_len(head, self.generation, self.seq) else { return Ok(None) };
-        let bytes = self.fill(window, at, FRAME_HEADER + len)?;
+        let bytes = window.fill(&self.file, at, FRAME_HEADER + len).map_err(|e| self.failed("read", e))?;
         Ok(frame::check(bytes)
             .map(|frame| (frame.seq, frame.generation, Span { offset: at, len: padded(len) }, frame.payload)))
     }
@@ -352,35 +340,10 @@ pub(crate) fn contiguous_end(file: &impl File, generation: Generation, from: u64
 
 type Found<'w> = (u64, Generation, Span, &'w [u8]);
 
-struct Window {
-    bytes: Vec<u8>,
-    start: u64,
-}
-
-/// How many bytes at the start of `bytes` are zero, in whole steps from one possible frame to the next. Fewer bytes
-/// than a step are the end of the file.
-fn zeros(bytes: &[u8]) -> u64 {
-    let (steps, rest) = bytes.as_chunks::<ALIGN>();
-    let zero = steps.iter().take_while(|step| **step == [0; ALIGN]).count();
-    let end = steps.is_empty() && rest.iter().all(|byte| *byte == 0);
-    ((zero + usize::from(end)) * ALIGN) as u64
-}
-
 fn span_len(start: u64, end: u64) -> u32 {
     u32::try_from(end.saturating_sub(start)).unwrap_or(u32::MAX)
 }
 
 fn target_size(end: u64) -> u64 {
     (end + RESERVE).next_multiple_of(STEP)
-}
-
-fn zero_fill(file: &impl File, from: u64, to: u64) -> io::Result<u64> {
-    const ZEROS: [u8; 4096] = [0; 4096];
-    let mut at = from;
-    while at < to {
-        let len = usize::try_from(to - at).unwrap_or(ZEROS.len()).min(ZEROS.len());
-        file.write_at(ZEROS.get(..len).unwrap_or_default(), at)?;
-        at += len as u64;
-    }
-    Ok(at.max(from))
 }

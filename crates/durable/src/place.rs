@@ -21,6 +21,20 @@ pub fn create_dir_durably<F: Fs>(fs: &F, dir: &Path, mode: u32) -> io::Result<()
     Ok(())
 }
 
+/// Flushes the entries of `dir` and, when `first`, of all directories above it: whoever made them may have died before
+/// it flushed the entries that lead there.
+pub(crate) fn flush_way_to<F: Fs>(fs: &F, dir: &Path, first: bool) -> Result<(), (PathBuf, io::Error)> {
+    let above = dir.ancestors().skip(1).filter(|path| first && !path.as_os_str().is_empty());
+    for (above, path) in std::iter::once(dir).chain(above).enumerate() {
+        match fs.sync_dir(path) {
+            // A directory that we may not even read is not one that we have made an entry in.
+            Err(e) if above > 0 && e.kind() == io::ErrorKind::PermissionDenied => {}
+            other => other.map_err(|source| (path.to_path_buf(), source))?,
+        }
+    }
+    Ok(())
+}
+
 /// Ends the names of files that [`replace_file`] has not finished.
 pub const UNFINISHED: &str = ".edgekeep-new";
 

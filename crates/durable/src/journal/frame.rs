@@ -4,6 +4,7 @@
 //! [`encode`] was given.
 
 use super::{Generation, MAX_RECORD, VERSION};
+use crate::bytes::{u32_at, u64_at};
 
 pub(super) const FILE_HEADER_LEN: usize = 64;
 pub(super) const FILE_HEADER: u64 = FILE_HEADER_LEN as u64;
@@ -102,12 +103,4 @@ pub(super) fn check(bytes: &[u8]) -> Option<Frame<'_>> {
 /// Length of the frame of a payload of this length, padding included.
 pub(super) fn padded(payload: usize) -> u32 {
     u32::try_from((FRAME_HEADER + payload).next_multiple_of(ALIGN)).unwrap_or(u32::MAX)
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..)?.first_chunk().map(|chunk| u32::from_le_bytes(*chunk))
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    bytes.get(at..)?.first_chunk().map(|chunk| u64::from_le_bytes(*chunk))
 }

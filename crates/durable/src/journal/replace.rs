@@ -9,8 +9,10 @@ use std::io;
 use std::path::Path;
 
 use super::frame::{self, FILE_HEADER, PLACED, PLACED_AT};
-use super::{Error, FILE_NAME, Generation, Journal, NEW_NAME, WINDOW, target_size, zero_fill};
+use super::{Error, FILE_NAME, Generation, Journal, NEW_NAME, WINDOW, target_size};
 use crate::fs::{File, Fs, Open};
+use crate::place::flush_way_to;
+use crate::window::zero_fill;
 
 /// Fills a new generation.
 pub struct Writer<'a, F: Fs> {
@@ -89,18 +91,9 @@ fn write_whole<F: Fs>(
 }
 
 /// Makes the name of the journal in `dir` durable and says so in its header. `first`: no journal was durable there
-/// before, so whoever made the directory may have died before it flushed the entries that lead to it.
+/// before.
 pub(super) fn place<F: Fs>(fs: &F, dir: &Path, file: &F::File, first: bool) -> Result<(), Error> {
-    let ancestors = dir.ancestors().skip(1).filter(|path| first && !path.as_os_str().is_empty());
-    for (above, path) in std::iter::once(dir).chain(ancestors).enumerate() {
-        match fs.sync_dir(path) {
-            // A directory that we may not even read is not one that we have made an entry in.
-            Err(e) if above > 0 && e.kind() == io::ErrorKind::PermissionDenied => {}
-            other => {
-                other.map_err(|source| Error::Io { what: "flush", path: path.to_path_buf(), source })?;
-            }
-        }
-    }
+    flush_way_to(fs, dir, first).map_err(|(path, source)| Error::Io { what: "flush", path, source })?;
     // Lost, it costs one more flush of the directory.
     let _ = file.write_at(&[PLACED], PLACED_AT);
     Ok(())

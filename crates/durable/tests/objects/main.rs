@@ -1,0 +1,26 @@
+//! The object log under chance and at its edges: what was said is there, what is lost is named.
+//!
+//! `SIM_RUNS=100000 cargo test -p durable --test objects` runs more; a failure prints its seed, and `SIM_SEED=<seed>`
+//! repeats that run alone.
+
+// A test: where something is not there that must be, to end at that line is the answer.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod broken;
+mod damage;
+mod every_call;
+mod sabotage;
+mod simulation;
+mod world;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
+}
+
+/// The seeds of a test: the one that is to be repeated, or as many as asked for.
+fn seeds(usual: u64) -> std::ops::Range<u64> {
+    match number("SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("SIM_RUNS").unwrap_or(usual),
+    }
+}
