@@ -9,6 +9,7 @@
 
 pub mod gotext;
 pub mod json;
+pub mod list;
 pub mod media;
 pub mod object;
 pub mod proto;
@@ -17,7 +18,9 @@ pub mod schema;
 pub mod selector;
 pub mod status;
 pub mod transcode;
+pub mod watch;
 
+pub use list::{List, ListMeta, ListWriter};
 pub use media::Encoding;
 pub use object::{Header, Object};
 pub use request::{ListOptions, Request, Resource, Verb};

@@ -146,9 +146,13 @@ impl<'a> Object<'a> {
         scan::member(text, scan::member(text, root.clone(), "metadata")?, name)
     }
 
-    /// The metadata in protobuf: field 1 of every kind, known or not.
+    /// The metadata in protobuf: field 1 of every kind that has any, known or not.
     fn meta_message(&self) -> &'a [u8] {
         let Body::Protobuf { raw } = self.body else { return b"" };
+        let has_name = |kind: Kind| kind.message().field("metadata")?.message()?.field("name");
+        if self.known_kind().is_some_and(|kind| has_name(kind).is_none()) {
+            return b"";
+        }
         match last_field(raw, 1) {
             Some(FieldValue::Bytes(meta)) => meta,
             _ => b"",

@@ -5,9 +5,12 @@
 mod support;
 
 use serde_json::Value;
-use wire::Encoding;
 use wire::json::compact;
-use wire::transcode::{has_unknown_fields, to_json, to_protobuf};
+use wire::object::with_resource_version;
+use wire::proto::Envelope;
+use wire::schema::Kind;
+use wire::transcode::{has_unknown_fields, message_to_json, message_to_protobuf, to_json, to_protobuf};
+use wire::{Encoding, Object};
 
 /// A watch event stands in a frame, not in an envelope of its own; `wire::watch` has it.
 const NOT_AN_OBJECT: &str = "core.v1.WatchEvent";
@@ -65,5 +68,36 @@ fn no_sample_has_a_field_that_the_table_does_not_know() {
     for sample in samples() {
         assert_eq!(has_unknown_fields(&sample.json, Encoding::Json), Ok(false), "{}", sample.name);
         assert_eq!(has_unknown_fields(&sample.protobuf, Encoding::Protobuf), Ok(false), "{}", sample.name);
+    }
+}
+
+#[test]
+fn the_sample_of_a_watch_event_is_read_and_written_too() {
+    let message = Kind::find("", "v1", "WatchEvent").unwrap().message();
+    for sample in support::samples().into_iter().flatten().filter(|sample| sample.name == NOT_AN_OBJECT) {
+        let raw = Envelope::parse(&sample.protobuf).unwrap().raw;
+        let (mut json, mut protobuf) = (Vec::new(), Vec::new());
+        assert!(message_to_json(message, raw, None, &mut json).unwrap());
+        assert!(message_to_protobuf(message, &sample.json, &mut protobuf).unwrap());
+        assert!(json == compacted(&sample.json) && protobuf == raw);
+    }
+}
+
+#[test]
+fn every_sample_has_the_same_header_in_both_encodings_and_takes_a_resource_version() {
+    // A Status has the metadata of a list.
+    for sample in samples().filter(|sample| sample.name != "core.v1.Status") {
+        let both = [(&sample.json, Encoding::Json), (&sample.protobuf, Encoding::Protobuf)];
+        let [json, protobuf] = both.map(|(bytes, encoding)| Object::parse(bytes, encoding).unwrap());
+        assert_eq!(json.header(), protobuf.header(), "{}", sample.name);
+        assert_eq!(json.owner_references(), protobuf.owner_references(), "{}", sample.name);
+        if &*json.resource_version() == "resourceVersionValue" && json.uid() == "uidValue" {
+            for (bytes, encoding) in both {
+                let spliced = with_resource_version(bytes, encoding, "7").unwrap();
+                assert_eq!(Object::parse(&spliced, encoding).unwrap().resource_version(), "7");
+                let back = with_resource_version(&spliced, encoding, "resourceVersionValue").unwrap();
+                assert!(back == *bytes, "{}", sample.name);
+            }
+        }
     }
 }

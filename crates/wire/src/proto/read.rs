@@ -146,6 +146,7 @@ impl<'a> Envelope<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Envelope<'a>, Malformed> {
         let rest = bytes.strip_prefix(MAGIC).ok_or(Malformed("it does not begin with k8s\\0"))?;
         let mut envelope = Envelope { api_version: "", kind: "", raw: b"" };
+        let mut has_message = false;
         for field in Fields::new(rest) {
             match field? {
                 (1, FieldValue::Bytes(type_meta)) => {
@@ -157,7 +158,7 @@ impl<'a> Envelope<'a> {
                         }
                     }
                 }
-                (2, FieldValue::Bytes(raw)) => envelope.raw = raw,
+                (2, FieldValue::Bytes(raw)) => (envelope.raw, has_message) = (raw, true),
                 (3, FieldValue::Bytes(encoding)) if !encoding.is_empty() => {
                     return Err(Malformed("the object is compressed"));
                 }
@@ -169,7 +170,8 @@ impl<'a> Envelope<'a> {
                 _ => {}
             }
         }
-        Ok(envelope)
+        // Without this, a list cut off in front of its message would be an empty one.
+        if has_message { Ok(envelope) } else { Err(Malformed("the envelope holds no message")) }
     }
 }
 
@@ -227,6 +229,7 @@ mod tests {
     fn what_is_no_plain_envelope_is_refused() {
         assert!(Envelope::parse(b"{}").is_err());
         assert!(Envelope::parse(b"k8s").is_err());
+        assert!(Envelope::parse(b"k8s\0\x0a\x04\x0a\x02v1").is_err());
         assert!(Envelope::parse(b"k8s\0\x0a\x03\x0a\x01\xff").is_err());
         assert!(Envelope::parse(b"k8s\0\x1a\x04gzip").is_err());
         assert!(Envelope::parse(b"k8s\0\x22\x10application/json").is_err());
