@@ -6,6 +6,8 @@
 // A test tool: where a simulation's own bookkeeping is broken, ending the test at that line is the useful answer.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+#[cfg(feature = "cloud")]
+pub mod cloud;
 pub mod power_cut;
 #[cfg(feature = "relay")]
 pub mod relay;
