@@ -12,11 +12,13 @@ pub mod json;
 pub mod list;
 pub mod media;
 pub mod object;
+pub mod partial;
 pub mod proto;
 pub mod request;
 pub mod schema;
 pub mod selector;
 pub mod status;
+pub mod table;
 pub mod transcode;
 pub mod watch;
 

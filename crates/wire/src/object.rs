@@ -147,7 +147,7 @@ impl<'a> Object<'a> {
     }
 
     /// The metadata in protobuf: field 1 of every kind that has any, known or not.
-    fn meta_message(&self) -> &'a [u8] {
+    pub(crate) fn meta_message(&self) -> &'a [u8] {
         let Body::Protobuf { raw } = self.body else { return b"" };
         let has_name = |kind: Kind| kind.message().field("metadata")?.message()?.field("name");
         if self.known_kind().is_some_and(|kind| has_name(kind).is_none()) {

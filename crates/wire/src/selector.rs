@@ -6,6 +6,7 @@ mod field;
 mod key;
 mod label;
 mod lexer;
+mod supported;
 
 #[cfg(test)]
 mod tests;

@@ -7,8 +7,9 @@
 use std::fmt;
 
 use crate::gotext::quote;
+use crate::json::{Node, Tape};
 use crate::media::Encoding;
-use crate::{json, proto};
+use crate::{json, proto, transcode};
 
 #[cfg(test)]
 mod tests;
@@ -250,6 +251,42 @@ impl Status {
         }
     }
 
+    /// Reads a Status that some server sent; `None` if it is none.
+    pub fn decode(bytes: &[u8], encoding: Encoding) -> Option<Status> {
+        let made = (encoding == Encoding::Protobuf).then(|| transcode::to_json(bytes).ok());
+        let json = match &made {
+            Some(made) => &made.as_ref()?.bytes,
+            None => bytes,
+        };
+        let tape = Tape::parse(json).ok()?;
+        let root = tape.root();
+        if text(root, "kind") != "Status" {
+            return None;
+        }
+        let details = root.member("details").filter(|details| !details.is_null()).map(|details| {
+            let causes = details.member("causes").into_iter().flat_map(Node::elements).map(|cause| Cause {
+                reason: text(cause, "reason"),
+                message: text(cause, "message"),
+                field: text(cause, "field"),
+            });
+            Box::new(Details {
+                name: text(details, "name"),
+                group: text(details, "group"),
+                kind: text(details, "kind"),
+                uid: text(details, "uid"),
+                causes: causes.collect(),
+                retry_after_seconds: number(details, "retryAfterSeconds").unwrap_or(0),
+            })
+        });
+        Some(Status {
+            success: text(root, "status") == "Success",
+            code: number(root, "code").unwrap_or(0),
+            reason: text(root, "reason"),
+            message: text(root, "message"),
+            details,
+        })
+    }
+
     fn word(&self) -> &'static str {
         if self.success { "Success" } else { "Failure" }
     }
@@ -335,6 +372,14 @@ impl Details {
         proto::push_varint_field(out, 5, i64::from(self.retry_after_seconds).cast_unsigned());
         proto::push_string(out, 6, &self.uid);
     }
+}
+
+fn text(object: Node<'_, '_>, name: &str) -> String {
+    object.member(name).and_then(Node::text).unwrap_or_default().into_owned()
+}
+
+fn number<T: std::str::FromStr>(object: Node<'_, '_>, name: &str) -> Option<T> {
+    std::str::from_utf8(object.member(name)?.raw()).ok()?.parse().ok()
 }
 
 /// Appends `"name":"value"`, unless the value is empty.

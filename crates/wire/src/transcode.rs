@@ -13,6 +13,8 @@ mod tests;
 
 use std::fmt;
 
+pub(crate) use special::parse_rfc3339;
+
 use crate::json::{NotJson, Tape, scan};
 use crate::media::Encoding;
 use crate::proto::{self, Envelope, Malformed};

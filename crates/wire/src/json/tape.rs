@@ -291,6 +291,14 @@ impl<'t, 'a> Node<'t, 'a> {
         std::iter::from_fn(move || Some((children.next()?, children.next()?)))
     }
 
+    /// The member of an object with this key; of two with one key the last one.
+    pub fn member(self, key: &str) -> Option<Node<'t, 'a>> {
+        self.members()
+            .filter(|(name, _)| name.text().is_some_and(|name| name == key))
+            .last()
+            .map(|(_, value)| value)
+    }
+
     /// The elements of an array; nothing for anything else.
     pub fn elements(self) -> impl Iterator<Item = Node<'t, 'a>> {
         self.children(b'[')

@@ -29,6 +29,10 @@ impl FieldSelector {
         FieldSelector { terms: vec![term] }
     }
 
+    pub(super) fn from_terms(terms: Vec<FieldTerm>) -> FieldSelector {
+        FieldSelector { terms }
+    }
+
     /// The terms, in the order of their texts.
     pub fn terms(&self) -> &[FieldTerm] {
         &self.terms

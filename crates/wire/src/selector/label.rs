@@ -50,6 +50,12 @@ pub struct LabelSelector {
 }
 
 impl LabelSelector {
+    /// The selector of these terms.
+    pub(crate) fn from_requirements(mut requirements: Vec<Requirement>) -> LabelSelector {
+        requirements.sort_by(|a, b| a.key.cmp(&b.key));
+        LabelSelector { requirements }
+    }
+
     /// The terms, in the order of their keys.
     pub fn requirements(&self) -> &[Requirement] {
         &self.requirements
@@ -130,9 +136,7 @@ impl FromStr for LabelSelector {
 
     fn from_str(selector: &str) -> Result<LabelSelector, String> {
         let mut parser = Parser { tokens: tokens(selector).into_iter().peekable() };
-        let mut requirements = parser.selector()?;
-        requirements.sort_by(|a, b| a.key.cmp(&b.key));
-        Ok(LabelSelector { requirements })
+        Ok(LabelSelector::from_requirements(parser.selector()?))
     }
 }
 

@@ -1,4 +1,7 @@
 use super::*;
+use crate::media::Encoding;
+use crate::object::Object;
+use crate::schema::Kind;
 
 fn label(selector: &str) -> Result<String, String> {
     selector.parse().map(|selector: LabelSelector| selector.to_string())
@@ -186,6 +189,120 @@ fn p8_a_selector_is_within_another_only_if_it_has_all_its_terms() {
     let field = |text: &str| text.parse::<FieldSelector>().unwrap();
     assert!(field("a=b,c=d").is_within(&field("c==d")));
     assert!(!field("c!=d").is_within(&field("c=d")));
+}
+
+fn resolved(group: &str, version: &str, kind: &str, selector: &str) -> Result<String, String> {
+    let kind = Kind::find(group, version, kind);
+    let selector: FieldSelector = selector.parse().unwrap();
+    selector.resolve(kind).map(|selector| selector.to_string()).map_err(|status| status.message)
+}
+
+#[test]
+fn fields_that_a_kind_does_not_have_are_refused_in_the_api_servers_words() {
+    let core = |kind, selector| resolved("", "v1", kind, selector);
+    for (kind, selector) in [
+        ("Pod", "metadata.name=a,metadata.namespace=b,spec.nodeName=c,status.podIPs=d"),
+        ("Node", "metadata.name=a,spec.unschedulable=true"),
+        ("Service", "spec.clusterIP!=None"),
+        ("ConfigMap", "metadata.name=a,metadata.namespace=b"),
+        ("Event", "involvedObject.uid=a,source=b"),
+    ] {
+        assert_eq!(core(kind, selector).as_deref(), Ok(selector));
+    }
+    assert_eq!(core("Pod", "spec.host=a").as_deref(), Ok("spec.nodeName=a"));
+    assert_eq!(core("Pod", "spec.x=a").unwrap_err(), "field label not supported: spec.x");
+    assert_eq!(
+        core("Node", "metadata.namespace=a").unwrap_err(),
+        "field label not supported: metadata.namespace"
+    );
+    assert_eq!(
+        core("ConfigMap", "data=a").unwrap_err(),
+        "\"data\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+    );
+    assert_eq!(resolved("batch", "v1", "Job", "a=b").unwrap_err(), "field label \"a\" not supported for Job");
+    assert_eq!(
+        resolved("resource.k8s.io", "v1", "ResourceSlice", "a=b").unwrap_err(),
+        "field label not supported for resource.k8s.io/v1, Kind=ResourceSlice: a"
+    );
+    assert_eq!(
+        resolved("events.k8s.io", "v1", "Event", "regarding.name=a").as_deref(),
+        Ok("regarding.name=a")
+    );
+    assert!(resolved("events.k8s.io", "v1", "Event", "involvedObject.name=a").is_err());
+    // A custom kind.
+    assert_eq!(resolved("example.com", "v1", "Widget", "metadata.name=a").as_deref(), Ok("metadata.name=a"));
+    assert_eq!(
+        resolved("example.com", "v1", "Widget", "spec.a=b").unwrap_err(),
+        "field label not supported: spec.a"
+    );
+}
+
+#[test]
+fn p4_fields_are_taken_from_objects_in_both_encodings() {
+    let cases = [
+        (
+            r#"{"kind":"Pod","apiVersion":"v1","metadata":{"name":"a","namespace":"b"},"spec":{"nodeName":"n","hostNetwork":true},"status":{"phase":"Running","podIP":"1.1.1.1","podIPs":[{"ip":"2.2.2.2"}]}}"#,
+            "metadata.name=a,metadata.namespace=b,spec.nodeName=n,spec.hostNetwork=true,status.phase=Running,status.podIP=2.2.2.2,status.podIPs=",
+            &[
+                "spec.nodeName!=n",
+                "status.phase=",
+                "status.podIP=1.1.1.1",
+                "spec.hostNetwork=false",
+                "status.podIPs=2.2.2.2",
+            ][..],
+        ),
+        (
+            r#"{"kind":"Pod","apiVersion":"v1","status":{"podIP":"1.1.1.1"}}"#,
+            "status.podIP=1.1.1.1,spec.hostNetwork=false,spec.nodeName=,status.phase!=Failed",
+            &["spec.hostNetwork=", "metadata.name=a"],
+        ),
+        (r#"{"kind":"Node","apiVersion":"v1"}"#, "spec.unschedulable=false", &["spec.unschedulable=true"]),
+        (
+            r#"{"kind":"Service","apiVersion":"v1","spec":{"clusterIP":"None"}}"#,
+            "spec.clusterIP=None",
+            &["spec.clusterIP!=None"],
+        ),
+        (r#"{"kind":"Secret","apiVersion":"v1","type":"Opaque"}"#, "type=Opaque", &["type!=Opaque"]),
+        (
+            r#"{"kind":"Event","apiVersion":"v1","involvedObject":{"name":"p"},"reportingComponent":"kubelet"}"#,
+            "involvedObject.name=p,source=kubelet,reportingComponent=kubelet",
+            &["source="],
+        ),
+        (
+            r#"{"kind":"Event","apiVersion":"events.k8s.io/v1","regarding":{"name":"p"},"reportingController":"k"}"#,
+            "regarding.name=p,reportingController=k",
+            &["reason=x"],
+        ),
+        (
+            r#"{"kind":"Job","apiVersion":"batch/v1","status":{"succeeded":2}}"#,
+            "status.successful=2",
+            &["status.successful=0"],
+        ),
+        (r#"{"kind":"Job","apiVersion":"batch/v1"}"#, "status.successful=0", &["status.successful="]),
+        (
+            r#"{"kind":"ResourceSlice","apiVersion":"resource.k8s.io/v1","spec":{"nodeName":"n","driver":"d"}}"#,
+            "spec.driver=d,spec.nodeName=n",
+            &["spec.nodeName="],
+        ),
+    ];
+    for (json, taken, left) in cases {
+        let protobuf = crate::transcode::to_protobuf(json.as_bytes()).unwrap().bytes;
+        for (bytes, encoding) in [(json.as_bytes(), Encoding::Json), (&protobuf, Encoding::Protobuf)] {
+            let object = Object::parse(bytes, encoding).unwrap();
+            let takes = |selector: &str| {
+                selector
+                    .parse::<FieldSelector>()
+                    .unwrap()
+                    .resolve(object.known_kind())
+                    .unwrap()
+                    .takes(&object)
+            };
+            assert!(takes(taken), "{taken} {encoding:?}");
+            for selector in left {
+                assert!(!takes(selector), "{selector} {encoding:?}");
+            }
+        }
+    }
 }
 
 proptest::proptest! {

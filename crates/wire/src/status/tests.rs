@@ -92,3 +92,25 @@ fn a_status_in_protobuf_writes_every_field_that_is_no_pointer() {
     expected.extend_from_slice(b"\x1a\x00\x22\x00");
     assert_eq!(body, expected);
 }
+
+#[test]
+fn a_status_is_read_back_from_both_encodings_and_the_table_writes_the_same() {
+    let cause = Cause { reason: "R".to_owned(), message: "M".to_owned(), field: "F".to_owned() };
+    let all = [
+        Status::not_found(SLICES, "a"),
+        Status::deleted(PODS, "a", "u"),
+        Status::invalid("", "Pod", "a", vec![cause.clone(), cause]),
+        Status::resource_version_too_large(9, 5),
+        Status::expired("gone"),
+        Status::timeout("x"),
+    ];
+    for status in all {
+        let [json, protobuf] = [Encoding::Json, Encoding::Protobuf].map(|encoding| status.encode(encoding));
+        assert_eq!(Status::decode(&json, Encoding::Json).as_ref(), Some(&status));
+        assert_eq!(Status::decode(&protobuf, Encoding::Protobuf).as_ref(), Some(&status));
+        assert_eq!(transcode::to_protobuf(&json).unwrap().bytes, protobuf);
+        assert_eq!(transcode::to_json(&protobuf).unwrap().bytes, json.trim_ascii_end());
+    }
+    assert_eq!(Status::decode(br#"{"kind":"Pod"}"#, Encoding::Json), None);
+    assert_eq!(Status::decode(b"k8s", Encoding::Protobuf), None);
+}

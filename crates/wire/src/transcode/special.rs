@@ -156,8 +156,8 @@ fn write_moment(value: Option<Node<'_, '_>>, micros: bool, out: &mut Vec<u8>) ->
     Ok(())
 }
 
-/// Seconds since 1970 and nanoseconds.
-fn parse_rfc3339(text: &str) -> Option<(i64, u32)> {
+/// A time of RFC 3339 as seconds since 1970 and nanoseconds.
+pub(crate) fn parse_rfc3339(text: &str) -> Option<(i64, u32)> {
     let number = |from: usize, to: usize| -> Option<i64> {
         let digits = text.get(from..to)?;
         digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
