@@ -77,6 +77,14 @@ pub enum Adopt {
     #[command(after_help = "Exit codes: 0 done, or nothing was to do; 1 failed; 2 called wrongly; \
                             3 something could not be adopted, the reason stands beside it.")]
     Cni(AdoptCni),
+    /// Have kubelet talk to the hub on this node instead of the API server.
+    ///
+    /// Writes a kubeconfig that leads to the hub, with a certificate that the hub makes for kubelet, and a systemd drop-in
+    /// that hands it over. What kubeadm and kubelet wrote stays as it is. No pod is touched. Can be run again at any time,
+    /// also after it was interrupted.
+    #[command(after_help = "Exit codes: 0 done, or nothing was to do; 1 failed; 2 called wrongly; \
+                            3 cannot be done here, the reason stands there; --check: kubelet is not pointed at the hub.")]
+    Kubelet(AdoptKubelet),
 }
 
 /// What can be brought back.
@@ -89,6 +97,13 @@ pub enum Revert {
     #[command(after_help = "Exit codes: 0 done, or nothing was to do; 1 failed; 2 called wrongly; \
                             3 something could not be brought back, the reason stands beside it.")]
     Cni(RevertCni),
+    /// Have kubelet talk to the API server directly again.
+    ///
+    /// What `adopt kubelet` wrote goes, and kubelet has its own kubeconfig again. Where the hub renewed the node's
+    /// certificate meanwhile, kubelet gets the new one.
+    #[command(after_help = "Exit codes: 0 done, or nothing was to do; 1 failed; 2 called wrongly; \
+                            3 cannot be done, the reason stands there.")]
+    Kubelet(RevertKubelet),
 }
 
 /// Adopting the CNI.
@@ -117,6 +132,45 @@ pub struct RevertCni {
     pub purge: bool,
     #[command(flatten)]
     pub cni: CniPlaces,
+}
+
+/// Adopting kubelet.
+#[derive(Args)]
+#[allow(missing_docs)] // flattened: a text would become that of the command
+pub struct AdoptKubelet {
+    /// Change nothing; say whether kubelet is pointed at the hub and what somebody changed since.
+    #[arg(long, conflicts_with_all = ["dry_run", "restart"])]
+    pub check: bool,
+    /// Change nothing; print the kubeconfig that leads to the hub, for a kubelet that is pointed at it by hand.
+    #[arg(long, conflicts_with_all = ["check", "dry_run", "restart"])]
+    pub print_kubeconfig: bool,
+    #[command(flatten)]
+    pub kubelet: KubeletPlace,
+}
+
+/// Bringing kubelet back.
+#[derive(Args)]
+#[allow(missing_docs)] // flattened: a text would become that of the command
+pub struct RevertKubelet {
+    #[command(flatten)]
+    pub kubelet: KubeletPlace,
+}
+
+/// Where kubelet is, and how to tell of it.
+#[derive(Args)]
+pub struct KubeletPlace {
+    /// Change nothing; show what would be done.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Restart kubelet where it does not run so yet; its pods go on. Without this, it changes over at its next start.
+    #[arg(long)]
+    pub restart: bool,
+    /// Look for everything below this directory: an image that is being made, or a node that is mounted.
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub root: PathBuf,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub output: Format,
 }
 
 /// Under which name the plugin is called.

@@ -24,8 +24,10 @@ pub type Failure = String;
 /// Does what was typed.
 pub fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     let done = match &cli.command {
-        Command::Adopt(Adopt::Cni(what)) => return adopt::adopt(what),
-        Command::Revert(Revert::Cni(what)) => return adopt::revert(what),
+        Command::Adopt(Adopt::Cni(what)) => return adopt::cni::adopt(what),
+        Command::Adopt(Adopt::Kubelet(what)) => return adopt::kubelet::adopt(what),
+        Command::Revert(Revert::Cni(what)) => return adopt::cni::revert(what),
+        Command::Revert(Revert::Kubelet(what)) => return adopt::kubelet::revert(what),
         Command::Hub(what) => hub::run(what),
         Command::Status(what) => return status::run(what),
         Command::Leases(look) => leases::run(look),

@@ -3,10 +3,14 @@
 // A test: where something is not there that must be, to end at that line is the answer.
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
+
+use support::Node;
 
 const FLANNEL: &str = "{\n  \"name\": \"cbr0\",\n  \"plugins\": [\n    {\n      \"type\": \"flannel\",\n      \
                        \"delegate\": { \"isDefaultGateway\": true }\n    },\n    { \"type\": \"portmap\" }\n  ]\n}\n";
@@ -14,69 +18,14 @@ const BRIDGE: &str =
     r#"{ "name": "edge", "type": "bridge", "ipam": { "type": "host-local", "subnet": "10.1.0.0/24" } }"#;
 const CALICO: &str = r#"{ "name": "k8s", "plugins": [ { "type": "calico", "ipam": { "type": "host-local", "subnet": "usePodCidr" } } ] }"#;
 
-/// A node in a directory, removed at the end.
-struct Node(PathBuf);
-
-impl Node {
-    fn new(name: &str) -> Node {
-        let root = std::env::temp_dir().join(format!("edgekeep-adopt-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&root);
-        let node = Node(root);
-        node.write("opt/cni/bin/host-local", "stock");
-        node.write("opt/cni/bin/bridge", "bridge");
-        node.write("usr/libexec/edgekeep/edgekeep-ipam", "edgekeep 1");
-        node.write("etc/cni/net.d/10-flannel.conflist", FLANNEL);
-        node
-    }
-
-    fn path(&self, path: &str) -> PathBuf {
-        self.0.join(path)
-    }
-
-    fn write(&self, path: &str, text: &str) {
-        let path = self.path(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-
-    fn read(&self, path: &str) -> String {
-        fs::read_to_string(self.path(path)).unwrap_or_default()
-    }
-
-    fn run(&self, words: &str) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_edgekeep"));
-        command.args(words.split_whitespace()).arg("--root").arg(&self.0).output().unwrap()
-    }
-
-    /// The exit code and what was said.
-    fn say(&self, words: &str) -> (i32, String) {
-        let Output { status, stdout, stderr } = self.run(words);
-        (status.code().unwrap(), String::from_utf8([stdout, stderr].concat()).unwrap())
-    }
-
-    /// Every file of the node and what is in it, but for what was kept of it.
-    fn all(&self) -> Vec<(PathBuf, Vec<u8>)> {
-        fn walk(dir: &Path, found: &mut Vec<(PathBuf, Vec<u8>)>) {
-            for entry in fs::read_dir(dir).unwrap() {
-                let path = entry.unwrap().path();
-                match path.is_dir() && !path.is_symlink() {
-                    true => walk(&path, found),
-                    false => found.push((path.clone(), fs::read(&path).unwrap_or_default())),
-                }
-            }
-        }
-        let mut found = Vec::new();
-        walk(&self.0, &mut found);
-        found.retain(|(path, _)| !path.to_string_lossy().contains("var/lib/edgekeep/adopt"));
-        found.sort();
-        found
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// A node with flannel and the stock plugins.
+fn node(name: &str) -> Node {
+    let node = Node::new(&format!("adopt-{name}"));
+    node.write("opt/cni/bin/host-local", "stock");
+    node.write("opt/cni/bin/bridge", "bridge");
+    node.write("usr/libexec/edgekeep/edgekeep-ipam", "edgekeep 1");
+    node.write("etc/cni/net.d/10-flannel.conflist", FLANNEL);
+    node
 }
 
 fn mode(path: &Path) -> u32 {
@@ -85,7 +34,7 @@ fn mode(path: &Path) -> u32 {
 
 #[test]
 fn a_dry_run_shows_the_difference_and_changes_nothing() {
-    let node = Node::new("dry");
+    let node = node("dry");
     let before = node.all();
     let (code, said) = node.say("adopt cni --dry-run");
     assert_eq!(code, 0, "{said}");
@@ -103,7 +52,7 @@ fn a_dry_run_shows_the_difference_and_changes_nothing() {
 
 #[test]
 fn there_and_back_through_the_program_leaves_every_byte_and_permission() {
-    let node = Node::new("back");
+    let node = node("back");
     let conf = node.path("etc/cni/net.d/10-flannel.conflist");
     fs::set_permissions(&conf, PermissionsExt::from_mode(0o600)).unwrap();
     let before = node.all();
@@ -120,7 +69,7 @@ fn there_and_back_through_the_program_leaves_every_byte_and_permission() {
 
 #[test]
 fn a_program_that_runs_is_replaced_and_brought_back() {
-    let node = Node::new("busy");
+    let node = node("busy");
     node.write("etc/cni/net.d/10-flannel.conflist", CALICO);
     let stock = node.path("opt/cni/bin/host-local");
     fs::copy("/bin/sleep", &stock).unwrap();
@@ -136,7 +85,7 @@ fn a_program_that_runs_is_replaced_and_brought_back() {
 
 #[test]
 fn what_cannot_be_adopted_has_its_exit_code_and_stays() {
-    let node = Node::new("cannot");
+    let node = node("cannot");
     node.write("etc/cni/elsewhere.conf", BRIDGE);
     symlink("../elsewhere.conf", node.path("etc/cni/net.d/20-link.conf")).unwrap();
     symlink("nowhere", node.path("etc/cni/net.d/25-broken.conf")).unwrap();
@@ -165,7 +114,7 @@ fn what_cannot_be_adopted_has_its_exit_code_and_stays() {
 
 #[test]
 fn named_directories_and_a_named_program_go_before_the_usual_ones() {
-    let node = Node::new("flags");
+    let node = node("flags");
     node.write("c/10-x.conf", BRIDGE);
     node.write("b/bridge", "bridge");
     node.write("p/mine", "edgekeep 7");
@@ -183,7 +132,7 @@ fn named_directories_and_a_named_program_go_before_the_usual_ones() {
 
 #[test]
 fn the_report_for_programs_is_one_json_document() {
-    let node = Node::new("json");
+    let node = node("json");
     let report: serde_json::Value = serde_json::from_slice(&node.run("adopt cni -o json").stdout).unwrap();
     assert_eq!((&report["complete"], &report["dryRun"]), (&true.into(), &false.into()));
     assert_eq!(
@@ -197,7 +146,7 @@ fn the_report_for_programs_is_one_json_document() {
 
 #[test]
 fn a_refresh_is_quiet_where_nothing_was_adopted_and_replaces_what_was() {
-    let node = Node::new("refresh");
+    let node = node("refresh");
     let before = node.all();
     assert_eq!(node.say("adopt cni --refresh").0, 0);
     assert_eq!(node.all(), before);
@@ -209,7 +158,7 @@ fn a_refresh_is_quiet_where_nothing_was_adopted_and_replaces_what_was() {
 
 #[test]
 fn without_configuration_or_with_a_wrong_program_it_fails_and_says_what_to_do() {
-    let node = Node::new("fail");
+    let node = node("fail");
     let (code, said) = node.say(&format!("adopt cni --plugin {}", node.path("opt/cni/bin/bridge").display()));
     assert!(code == 1 && said.contains("--plugin"), "{said}");
     fs::remove_file(node.path("etc/cni/net.d/10-flannel.conflist")).unwrap();
@@ -219,7 +168,7 @@ fn without_configuration_or_with_a_wrong_program_it_fails_and_says_what_to_do() 
 
 #[test]
 fn p1_leases_of_running_pods_are_taken_over_at_once_so_that_the_first_to_stop_keeps_its_address_too() {
-    let node = Node::new("take-over");
+    let node = node("take-over");
     node.write("var/lib/cni/networks/cbr0/10.244.1.5", "c1\r\neth0");
     node.write(
         "var/lib/cni/results/cbr0-c1-eth0",
@@ -239,7 +188,7 @@ fn p1_leases_of_running_pods_are_taken_over_at_once_so_that_the_first_to_stop_ke
 
 #[test]
 fn leases_are_shown_checked_exported_and_released() {
-    let node = Node::new("leases");
+    let node = node("leases");
     node.write("var/lib/cni/networks/cbr0/10.244.1.5", "c1\r\neth0");
     node.write(
         "var/lib/cni/results/cbr0-c1-eth0",

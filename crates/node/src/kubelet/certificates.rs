@@ -187,7 +187,8 @@ fn kubeconfig<F: Fs>(
     if Access::parse(&new, dir).as_ref() != Ok(&wanted) {
         return Err("it has a certificate in a form that cannot be edited safely".into());
     }
-    let path = machine.at(&original.kubeconfig);
+    // Where it is a link, what it leads to is edited.
+    let path = (machine.real)(&machine.root, &original.kubeconfig);
     let mode = (machine.modes.0)(&path).unwrap_or(0o600);
     let step = Step::Write { old: Some(text.as_bytes().to_vec()), new: new.into_bytes(), mode };
     let text = format!("names {} instead of a certificate that counts less long", link.display());

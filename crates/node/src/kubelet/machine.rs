@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use durable::fs::{Fs, read};
 use durable::os::OsFs;
@@ -62,6 +62,8 @@ pub struct Machine<'a, F: Fs> {
     pub fs: &'a F,
     /// Where the node's root is. Every path in a file is below it.
     pub root: PathBuf,
+    /// Where a path of the node leads, with symbolic links followed below the root.
+    pub real: fn(&Path, &Path) -> PathBuf,
     /// Permissions.
     pub modes: Modes,
     /// Makes the second path a symbolic link to the first, whatever stood there, durably and at once.
@@ -110,10 +112,16 @@ impl<F: Fs> Machine<'_, F> {
         self.root.join(path.strip_prefix("/").unwrap_or(path))
     }
 
+    /// Whether something is there.
+    pub fn is_there(&self, path: &Path) -> bool {
+        self.fs.metadata(&(self.real)(&self.root, path)).is_ok()
+    }
+
     /// What is in a file of the node; `None` if it is not there. Errors name it.
     pub fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, String> {
+        let real = (self.real)(&self.root, path);
         let path = self.at(path);
-        match read(self.fs, &path, LIMIT) {
+        match read(self.fs, &real, LIMIT) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
             Err(e) => Err(format!("cannot read {}: {e}; run this as root", path.display())),
@@ -126,7 +134,7 @@ impl<F: Fs> Machine<'_, F> {
 
     /// A file of a unit; one that is a link to /dev/null takes the place of others and says nothing.
     fn unit_file(&self, path: PathBuf) -> Result<Option<UnitFile>, String> {
-        match self.fs.metadata(&self.at(&path)) {
+        match self.fs.metadata(&(self.real)(&self.root, &path)) {
             Ok(meta) if meta.file => Ok(self.text(&path)?.map(|text| UnitFile { path, text })),
             Ok(meta) if !meta.dir => Ok(Some(UnitFile { path, text: String::new() })),
             _ => Ok(None),
@@ -169,7 +177,7 @@ impl<F: Fs> Machine<'_, F> {
     }
 
     fn names(&self, dir: &Path) -> Result<Vec<String>, String> {
-        let (dir, mut names) = (self.at(dir), Vec::new());
+        let (dir, mut names) = ((self.real)(&self.root, dir), Vec::new());
         let read = self.fs.read_dir(&dir, &mut |name| {
             names.push(name.to_owned());
             Ok(())
@@ -184,7 +192,7 @@ impl<F: Fs> Machine<'_, F> {
 
     /// The distributions that are installed here.
     pub fn layouts(&self) -> Vec<Layout> {
-        let there = |path: &&str| self.fs.metadata(&self.at(Path::new(path))).is_ok();
+        let there = |path: &&str| self.is_there(Path::new(path));
         LAYOUTS.into_iter().filter(|layout| layout.marks.iter().any(&there)).collect()
     }
 
@@ -228,6 +236,44 @@ impl<F: Fs> Machine<'_, F> {
     }
 }
 
+/// More links than any path has; Linux follows no more either.
+const LINKS: usize = 40;
+
+/// [`Machine::real`] of this machine. What is not there is taken as it is.
+pub fn real(root: &Path, path: &Path) -> PathBuf {
+    let mut left: Vec<PathBuf> = components(path);
+    let (mut at, mut links) = (root.to_path_buf(), 0);
+    while let Some(name) = left.pop() {
+        if name == Path::new("..") {
+            if at != root {
+                at.pop();
+            }
+            continue;
+        }
+        match std::fs::read_link(at.join(&name)) {
+            Ok(to) if links < LINKS => {
+                links += 1;
+                if to.is_absolute() {
+                    at = root.to_path_buf();
+                }
+                left.extend(components(&to));
+            }
+            _ => at.push(name),
+        }
+    }
+    at
+}
+
+/// The names in a path, the last one first.
+fn components(path: &Path) -> Vec<PathBuf> {
+    let names = path.components().filter_map(|part| match part {
+        Component::Normal(name) => Some(name.into()),
+        Component::ParentDir => Some("..".into()),
+        Component::Prefix(_) | Component::RootDir | Component::CurDir => None,
+    });
+    names.rev().collect()
+}
+
 /// [`Machine::link`] of this machine.
 pub fn link(to: &Path, path: &Path) -> io::Result<()> {
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
@@ -241,4 +287,36 @@ pub fn link(to: &Path, path: &Path) -> io::Result<()> {
     std::os::unix::fs::symlink(to, &new)?;
     OsFs.rename(&new, path)?;
     OsFs.sync_dir(dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn links_are_followed_below_the_root_whatever_they_say() {
+        let root = std::env::temp_dir().join(format!("edgekeep-real-{}", std::process::id()));
+        std::fs::create_dir_all(root.join("usr/lib")).unwrap();
+        for (to, name) in [
+            ("usr/lib", "lib"),
+            ("/usr", "abs"),
+            ("../../../usr/./lib", "up"),
+            ("loop", "loop"),
+            ("/nowhere", "usr/lib/x"),
+        ] {
+            symlink(to, root.join(name)).unwrap();
+        }
+        for (path, leads) in [
+            ("/lib/a", "usr/lib/a"),
+            ("/abs/lib/a", "usr/lib/a"),
+            ("/up/a", "usr/lib/a"),
+            ("/lib/x", "nowhere"),
+            ("/gone/b", "gone/b"),
+        ] {
+            assert_eq!(real(&root, Path::new(path)), root.join(leads), "{path}");
+        }
+        assert!(real(&root, Path::new("/loop")).starts_with(&root));
+        std::fs::remove_dir_all(&root).unwrap();
+    }
 }

@@ -75,9 +75,8 @@ fn conf_wrong<F: Fs>(machine: &Machine<'_, F>, hub: &Hub, there: bool) -> Option
     if access != wanted {
         return Some(format!("{KUBECONFIG} was changed by hand; {AGAIN}"));
     }
-    let missing = [&hub.authority, &hub.certificate, &hub.key]
-        .into_iter()
-        .find(|path| machine.fs.metadata(&machine.at(path)).is_err())?;
+    let missing =
+        [&hub.authority, &hub.certificate, &hub.key].into_iter().find(|path| !machine.is_there(path))?;
     Some(format!("{} is gone, without which kubelet cannot come to the hub; {AGAIN}", missing.display()))
 }
 
@@ -88,21 +87,21 @@ fn joined<F: Fs>(machine: &Machine<'_, F>, hub: &Hub, setup: &Setup) -> Result<O
     if original.kubeconfig == Path::new(KUBECONFIG) {
         return Ok(None);
     }
-    let bootstrap = without.and_then(|flags| flags.value("bootstrap-kubeconfig")).map(|flag| flag.value);
-    if let Some(path) = bootstrap.filter(|path| !path.is_empty())
-        && machine.fs.metadata(&machine.at(Path::new(&path))).is_ok()
-    {
-        return Ok(Some(format!(
-            "{path} is there: `kubeadm join` is under way or was broken off, and waits for a kubelet that does not use it. Run \
-             `edgekeep revert kubelet --restart`, join, then adopt again"
-        )));
-    }
     let Ok(found) = machine.kubeconfig(&original.kubeconfig) else { return Ok(None) };
     let Some((_, access)) = found else {
-        return Ok(Some(format!(
-            "{} is gone, as after `kubeadm reset`: run `edgekeep revert kubelet`, join, then adopt again",
-            original.kubeconfig.display()
-        )));
+        let conf = original.kubeconfig.display();
+        let bootstrap = without.and_then(|flags| flags.value("bootstrap-kubeconfig")).map(|flag| flag.value);
+        // `kubeadm join` begins only where there is no kubeconfig, and takes the bootstrap one away when it is done.
+        let joining = bootstrap.filter(|path| machine.is_there(Path::new(path)));
+        return Ok(Some(match joining {
+            Some(path) => format!(
+                "{conf} is gone and {path} is there: `kubeadm join` is under way or was broken off, and waits for a kubelet \
+                 that uses it. Run `edgekeep revert kubelet --restart`, join, then adopt again"
+            ),
+            None => format!(
+                "{conf} is gone, as after `kubeadm reset`: run `edgekeep revert kubelet`, join, then adopt again"
+            ),
+        }));
     };
     let Some(bytes) = machine.read(&hub.node)? else { return Ok(None) };
     let pem = super::machine::Pem { certificate: bytes.clone(), key: bytes };

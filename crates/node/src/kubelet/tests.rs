@@ -75,6 +75,7 @@ pub fn on<R>(fs: &PowerCutFs, now: u64, run: impl FnOnce(&Machine<'_, PowerCutFs
     run(&Machine {
         fs,
         root: "/".into(),
+        real: |_, path| path.to_path_buf(),
         modes: (|_| Ok(0o600), |_, _| Ok(())),
         link: &link,
         judge: &judge,

@@ -79,13 +79,23 @@ fn what_goes_before_our_drop_in_is_noticed() {
 
 #[test]
 fn a_join_after_the_adoption_is_noticed() {
-    adrift(
-        |fs| fs.write("/etc/kubernetes/bootstrap-kubelet.conf", "x").unwrap(),
-        "under way or was broken off",
-    );
+    let bootstrap = |fs: &PowerCutFs| fs.write("/etc/kubernetes/bootstrap-kubelet.conf", "x").unwrap();
+    let joining = |fs: &PowerCutFs| {
+        fs.remove(CONF).unwrap();
+        bootstrap(fs);
+    };
+    adrift(joining, "under way or was broken off");
     adrift(|fs| fs.remove(CONF).unwrap(), "as after `kubeadm reset`");
     let rejoined = |fs: &PowerCutFs| fs.write(super::LINK, pem("system:node:b", 1, 2, "cluster")).unwrap();
     adrift(rejoined, "of another cluster or node");
     let other = |fs: &PowerCutFs| fs.write(CONF, read(fs, CONF).replace("Y2x1c3Rlcg==", "b3RoZXI=")).unwrap();
     adrift(other, "of another cluster or node");
+}
+
+#[test]
+fn a_bootstrap_kubeconfig_that_was_put_there_for_the_hub_is_no_join() {
+    let fs = node("kubeadm-1.36");
+    do_adopt(&fs).unwrap();
+    fs.write("/etc/kubernetes/bootstrap-kubelet.conf", "x").unwrap();
+    assert_eq!(stands(&fs), Standing::AtHub);
 }

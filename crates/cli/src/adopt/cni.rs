@@ -13,11 +13,9 @@ use node::adopt::plan::{Fate, FilePlan, Held, Program};
 use node::adopt::rules::{As, Verdict};
 use serde_json::{Value, json};
 
-use crate::args::{AdoptAs, AdoptCni, CniPlaces, Format, RevertCni};
-use crate::{Failure, table, variable};
-
-/// Something could not be adopted or brought back.
-const INCOMPLETE: u8 = 3;
+use super::{diff, tell as tell_as, word};
+use crate::args::{AdoptAs, AdoptCni, CniPlaces, RevertCni};
+use crate::{Failure, variable};
 
 pub fn adopt(what: &AdoptCni) -> Result<ExitCode, Failure> {
     let mut places = places(&what.cni);
@@ -107,11 +105,8 @@ fn take_over(report: &mut Report, root: &Path) -> Result<(), Failure> {
 }
 
 fn tell(report: &Report, cni: &CniPlaces, complete: bool) -> Result<ExitCode, Failure> {
-    table::print(&match cni.output {
-        Format::Text => text(report, cni.dry_run),
-        Format::Json => format!("{:#}\n", document(report, cni.dry_run, complete)),
-    })?;
-    Ok(if complete { ExitCode::SUCCESS } else { INCOMPLETE.into() })
+    let dry = cni.dry_run;
+    tell_as(cni.output, || text(report, dry), || document(report, dry, complete), complete)
 }
 
 fn text(report: &Report, dry: bool) -> String {
@@ -148,22 +143,11 @@ fn file<'a>(file: &'a FilePlan, advised: &mut BTreeSet<&'a str>) -> String {
         let place = if finding.place.is_empty() { String::new() } else { format!("{}: ", finding.place) };
         out += &format!("  {:<7} {place}{}\n", word(finding.verdict), finding.text);
     }
-    for line in node::adopt::diff(file).lines() {
-        out += &format!("  | {line}\n");
-    }
+    out += &diff(&node::adopt::diff(file));
     for advice in file.advice.iter().filter(|advice| advised.insert(advice)) {
         out += &format!("  to do   {advice}\n");
     }
     out
-}
-
-fn word(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Change => "change",
-        Verdict::Done => "done",
-        Verdict::Leave => "leave",
-        Verdict::Cannot => "cannot",
-    }
 }
 
 /// What becomes of a program: in one word, and why.
