@@ -4,7 +4,7 @@
 use std::fs;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use serde_json::{Value, json};
 use testkit::relay::Shape;
 
@@ -89,6 +89,26 @@ impl<'a> Cluster<'a> {
     /// It does not in time.
     pub async fn node_ready(&self) -> Result<()> {
         sys::until("the node is ready", READY, || kubelet::is_ready(&self.cloud.get(&["node", NODE])?)).await
+    }
+
+    /// Waits until kubelet renews its lease, which it does every ten seconds; after trouble it may need its client's time
+    /// limit first.
+    ///
+    /// # Errors
+    ///
+    /// It does not in time.
+    pub async fn kubelet_is_heard(&self) -> Result<String> {
+        let lease = ["lease", "--namespace=kube-node-lease", NODE];
+        let renewal = || text_at(&self.cloud.get(&lease)?, "/spec/renewTime").map(str::to_owned);
+        let before = renewal()?;
+        sys::until("kubelet renews its lease", READY, || {
+            let now = renewal()?;
+            if now == before {
+                bail!("still of {before}");
+            }
+            Ok(now)
+        })
+        .await
     }
 
     /// Writes a kubeconfig for kubectl and the client-go program, as the cluster's administrator, and returns its path

@@ -9,6 +9,7 @@ mod cloud;
 mod cluster;
 mod cni;
 mod cri;
+mod hub;
 mod image;
 mod kube_proxy;
 mod kubeconfig;

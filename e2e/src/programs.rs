@@ -9,6 +9,8 @@ use anyhow::{Context, Result};
 #[derive(Clone, Debug)]
 pub struct Programs {
     kubernetes: PathBuf,
+    /// The program `edgekeep`.
+    edgekeep: PathBuf,
 }
 
 impl Programs {
@@ -21,11 +23,16 @@ impl Programs {
         let place = |name: &str| {
             env::var_os(name).map(PathBuf::from).with_context(|| format!("{name} is not set; start e2e/run"))
         };
-        Ok(Self { kubernetes: place("EDGEKEEP_KUBERNETES")? })
+        Ok(Self { kubernetes: place("EDGEKEEP_KUBERNETES")?, edgekeep: place("EDGEKEEP")? })
     }
 
     /// The path of a Kubernetes program, kubectl included.
     pub fn kubernetes(&self, name: &str) -> String {
         self.kubernetes.join(name).to_string_lossy().into_owned()
+    }
+
+    /// The path of the product's program.
+    pub fn edgekeep(&self) -> String {
+        self.edgekeep.to_string_lossy().into_owned()
     }
 }

@@ -111,12 +111,15 @@ fn is_successor(own: &Identity, theirs: &Identity) -> bool {
     theirs.facts.user == own.facts.user && theirs.facts.not_before > own.facts.not_before
 }
 
-/// When a certificate is to be renewed: between three and four tenths of its life. `jitter` is any number.
+/// When a certificate is to be renewed: between three and four tenths of its life. `obtained` is when the hub got it, if it
+/// got it itself: signers date certificates back (`pkg/controller/certificates/authority`), short ones by more than their
+/// life. `jitter` is any number.
 #[must_use]
-pub fn renew_at(facts: &Facts, jitter: u32) -> SystemTime {
-    let life = facts.not_after.duration_since(facts.not_before).unwrap_or_default();
+pub fn renew_at(facts: &Facts, obtained: Option<SystemTime>, jitter: u32) -> SystemTime {
+    let begin = obtained.filter(|at| *at < facts.not_after).unwrap_or(facts.not_before);
+    let life = facts.not_after.duration_since(begin).unwrap_or_default();
     let part = 0.3 + 0.1 * f64::from(jitter) / f64::from(u32::MAX);
-    facts.not_before + life.mul_f64(part)
+    begin + life.mul_f64(part)
 }
 
 /// What stands about the certificate at the moment, for the operator.
@@ -134,14 +137,16 @@ pub struct Keeper {
     cloud: Arc<Cloud>,
     proxy: Arc<Proxy>,
     standing: Mutex<Standing>,
+    /// When the present certificate was got, if that was by this process.
+    obtained: Mutex<Option<SystemTime>>,
 }
 
 impl Keeper {
     /// A keeper of what `places` holds.
     #[must_use]
     pub fn new(places: Places, proxy: &Arc<Proxy>) -> Arc<Self> {
-        let (cloud, standing) = (proxy.cloud.clone(), Mutex::default());
-        Arc::new(Self { places, cloud, proxy: proxy.clone(), standing })
+        let (cloud, proxy) = (proxy.cloud.clone(), proxy.clone());
+        Arc::new(Self { places, cloud, proxy, standing: Mutex::default(), obtained: Mutex::default() })
     }
 
     /// What stands now.
@@ -159,11 +164,10 @@ impl Keeper {
         let mut pause = RETRY.0;
         let mut drawn = jitter();
         loop {
-            let present = self.cloud.credentials.node();
-            let due = present.as_ref().is_none_or(|facts| renew_at(facts, drawn) <= SystemTime::now());
-            if !due && !self.standing().refused {
+            let left = self.time_left(drawn);
+            if left > Duration::ZERO && !self.standing().refused {
                 tokio::select! {
-                    () = tokio::time::sleep(LOOK) => {}
+                    () = tokio::time::sleep(left.min(LOOK)) => {}
                     () = self.proxy.refused.notified() => self.note(|standing| standing.refused = true),
                 }
                 continue;
@@ -186,6 +190,13 @@ impl Keeper {
                 }
             }
         }
+    }
+
+    /// How long until the certificate is to be renewed; nothing if it is time, or there is none.
+    fn time_left(&self, drawn: u32) -> Duration {
+        let Some(facts) = self.cloud.credentials.node() else { return Duration::ZERO };
+        let obtained = *self.obtained.lock().unwrap_or_else(PoisonError::into_inner);
+        renew_at(&facts, obtained, drawn).duration_since(SystemTime::now()).unwrap_or_default()
     }
 
     async fn until_up(&self) {
@@ -255,6 +266,7 @@ impl Keeper {
     fn adopt(&self, identity: Identity) -> Result<String> {
         let until = wire_time(identity.facts.not_after);
         self.cloud.credentials.change(None, Some(identity), None)?;
+        *self.obtained.lock().unwrap_or_else(PoisonError::into_inner) = Some(SystemTime::now());
         Ok(until)
     }
 }
@@ -280,8 +292,17 @@ mod tests {
         let day = Duration::from_secs(86_400);
         let facts =
             Facts { user: User::node("n"), not_before: UNIX_EPOCH, not_after: UNIX_EPOCH + 365 * day };
-        assert!(renew_at(&facts, 0) >= UNIX_EPOCH + 109 * day);
-        assert!(renew_at(&facts, u32::MAX) <= UNIX_EPOCH + 147 * day);
+        assert!(renew_at(&facts, None, 0) >= UNIX_EPOCH + 109 * day);
+        assert!(renew_at(&facts, None, u32::MAX) <= UNIX_EPOCH + 147 * day);
+    }
+
+    #[test]
+    fn a_certificate_that_is_dated_back_is_not_renewed_as_soon_as_it_comes() {
+        let second = Duration::from_secs(1);
+        let now = UNIX_EPOCH + 1000 * second;
+        let facts = Facts { user: User::node("n"), not_before: now - 300 * second, not_after: now + 60 * second };
+        assert!(renew_at(&facts, None, 0) < now);
+        assert!(renew_at(&facts, Some(now), 0) >= now + 17 * second);
     }
 
     #[test]

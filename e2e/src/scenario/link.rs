@@ -156,21 +156,8 @@ async fn healed(cluster: &mut Cluster<'_>, step: &str) -> Result<()> {
     renewed(cluster, &format!("{step}, healed")).await
 }
 
-/// kubelet renews its lease every ten seconds; after trouble it may need its client's time limit first.
 async fn renewed(cluster: &mut Cluster<'_>, step: &str) -> Result<()> {
-    let lease = ["lease", "--namespace=kube-node-lease", NODE];
-    let renewal = |cluster: &Cluster<'_>| -> Result<String> {
-        Ok(text_at(&cluster.cloud.get(&lease)?, "/spec/renewTime")?.to_owned())
-    };
-    let before = renewal(cluster)?;
-    let renewed = sys::until("kubelet renews its lease", READY, || {
-        let now = renewal(cluster)?;
-        if now == before {
-            bail!("still of {before}");
-        }
-        Ok(now)
-    });
-    let renewed = renewed.await;
+    let renewed = cluster.kubelet_is_heard().await;
     cluster.stage.check(step, "kubelet is heard", renewed);
     Ok(())
 }

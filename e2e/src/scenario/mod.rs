@@ -8,6 +8,7 @@ mod killed_between;
 mod link;
 mod main_plugins;
 mod node_direct;
+mod node_hub;
 mod openyurt;
 mod rollback;
 mod two_networks;
@@ -30,7 +31,7 @@ pub struct Options {
 }
 
 /// Every scenario, in the order in which `all` plays them, with what it shows.
-pub const ALL: [(&str, &str); 11] = [
+pub const ALL: [(&str, &str); 12] = [
     ("ipam", "pods keep their addresses through restarts, a killed runtime and reboots"),
     ("alternation", "stock host-local and edgekeep-ipam take turns on one dataDir under running pods"),
     ("rollback", "back to stock host-local with pods running and edgekeep-ipam wiped from the node"),
@@ -41,6 +42,10 @@ pub const ALL: [(&str, &str); 11] = [
     ("flannel", "flannel's saved delegation: switched under running pods, then a reboot"),
     ("openyurt", "OpenYurt's directory taken over under running pods"),
     ("churn", "a full /28 for 2000 rounds, the plugin driven without a runtime"),
+    (
+        "node-hub",
+        "kubelet and kube-proxy behind the hub: adopted, cut off, slowed down, the hub killed, reverted",
+    ),
     ("node-direct", "a real node and its cloud without a hub: a whole day, and what can befall the link"),
 ];
 
@@ -60,6 +65,7 @@ pub async fn run(name: &str, dir: &RunDir, options: &Options, checks: &mut Check
         "two-networks" => two_networks::run(dir, options, checks).await,
         "flannel" => flannel::run(dir, options, checks).await,
         "openyurt" => openyurt::run(dir, options, checks).await,
+        "node-hub" => node_hub::run(dir, options, checks).await,
         "node-direct" => node_direct::run(dir, options, checks).await,
         "churn" => churn::run(dir, options, checks),
         _ => bail!("there is no scenario {name}"),
