@@ -122,13 +122,16 @@ impl Parts {
                 continue;
             }
             prints = now;
-            let read = self.read_again();
-            match &read {
-                Ok(()) => tracing::info!("certificates and authorities were read again"),
-                Err(e) => tracing::error!("a changed file cannot be used, what was read before stays: {e}"),
-            }
-            *self.files.lock().unwrap_or_else(PoisonError::into_inner) = read.err().map(|e| e.to_string());
+            self.note_read(self.read_again());
         }
+    }
+
+    fn note_read(&self, read: Result<()>) {
+        match &read {
+            Ok(()) => tracing::info!("certificates and authorities were read again"),
+            Err(e) => tracing::error!("a changed file cannot be used, what was read before stays: {e}"),
+        }
+        *self.files.lock().unwrap_or_else(PoisonError::into_inner) = read.err().map(|e| e.to_string());
     }
 }
 
@@ -228,6 +231,11 @@ impl Daemon {
     #[must_use]
     pub fn standing(&self) -> Standing {
         self.parts.standing()
+    }
+
+    /// Reads files that may have changed again now, as at SIGHUP; [`Standing::files`] says how it went.
+    pub fn read_again(&self) {
+        self.parts.note_read(self.parts.read_again());
     }
 
     /// Stops in order: nobody new is accepted (the service manager keeps them waiting), watches end cleanly, and other

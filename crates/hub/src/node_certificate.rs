@@ -300,7 +300,8 @@ mod tests {
     fn a_certificate_that_is_dated_back_is_not_renewed_as_soon_as_it_comes() {
         let second = Duration::from_secs(1);
         let now = UNIX_EPOCH + 1000 * second;
-        let facts = Facts { user: User::node("n"), not_before: now - 300 * second, not_after: now + 60 * second };
+        let facts =
+            Facts { user: User::node("n"), not_before: now - 300 * second, not_after: now + 60 * second };
         assert!(renew_at(&facts, None, 0) < now);
         assert!(renew_at(&facts, Some(now), 0) >= now + 17 * second);
     }

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Either, Full, Limited};
+use http_body_util::{BodyExt, Collected, Either, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Frame, Incoming};
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, UPGRADE};
 use hyper::service::service_fn;
@@ -195,21 +195,23 @@ impl Peer {
             .then(|| (request.headers()[UPGRADE].clone(), hyper::upgrade::on(&mut request)));
         let accept = header(request.headers(), ACCEPT.as_str()).to_owned();
         let (parts, body) = request.into_parts();
-        let body = match Limited::new(body, MAX_BODY).collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(_) => Bytes::new(),
-        };
-        seen.body = body.clone();
+        // One that is too large, or breaks off, is refused; asked it was all the same.
+        let body = Limited::new(body, MAX_BODY).collect().await.map(Collected::to_bytes);
+        seen.body = body.as_ref().map(Bytes::clone).unwrap_or_default();
         let index = self.shared.seen(|all| {
             all.push(seen.clone());
             all.len() - 1
         });
         let user = self.who(&parts.headers);
         let name = user.as_ref().map(|user| user.name.clone()).unwrap_or_default();
-        let reply = match self.answer(user, &parts, &body, &accept, upgrade).await {
-            Ok(reply) => reply,
-            Err(status) => refusal(&status, &accept, None),
+        let answered = match &body {
+            Ok(body) => self.answer(user, &parts, body, &accept, upgrade).await,
+            Err(e) if e.is::<LengthLimitError>() => {
+                Err(Status::too_large(&format!("limit is {MAX_BODY}")))
+            }
+            Err(e) => Err(Status::bad_request(e.to_string())),
         };
+        let reply = answered.unwrap_or_else(|status| refusal(&status, &accept, None));
         self.shared.seen(|all| {
             if let Some(own) = all.get_mut(index) {
                 (own.code, own.user) = (reply.status().as_u16(), name);

@@ -1,0 +1,9 @@
+//! A whole hub in this process, before a miniature cloud: who is who, what passes and how, what befalls the link.
+
+mod bench;
+mod identities;
+mod limits;
+mod link;
+mod node_certificate;
+mod process;
+mod streams;

@@ -1,0 +1,129 @@
+//! What passes through: piece by piece, both ways, and one client's slowness is its own.
+
+use serde_json::json;
+use testkit::cloud::{Rule, User};
+
+use crate::bench::{Bench, Client, next, soon, until};
+
+fn service(number: usize) -> serde_json::Value {
+    json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": format!("s{number}")}, "spec": {"type": "ClusterIP"}})
+}
+
+#[tokio::test]
+async fn an_event_reaches_its_watcher_when_it_happens() {
+    let bench = Bench::new().await;
+    for mut client in [bench.as_kubelet().await, bench.client1(Some(&bench.kubelet())).await] {
+        let watch =
+            client.send("GET", "/api/v1/services?watch=true&resourceVersion=0", &[], "").await.unwrap();
+        assert_eq!(watch.status(), 200);
+        let mut body = watch.into_body();
+        for number in 0..3 {
+            bench.cloud.put("", "services", service(number));
+            let piece = next(&mut body).await.unwrap().unwrap();
+            let text = String::from_utf8_lossy(&piece);
+            assert!(text.contains(&format!("\"s{number}\"")), "{text}");
+        }
+        for number in 0..3 {
+            bench.cloud.remove("", "services", "default", &format!("s{number}"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_arrives_whole_and_the_answer_comes_back() {
+    let bench = Bench::new().await;
+    let mut kubelet = bench.as_kubelet().await;
+    let mut long = service(1);
+    long["metadata"]["annotations"] = json!({"long": "x".repeat(200_000)});
+    let headers = [("content-type", "application/json")];
+    let answer =
+        kubelet.ask("POST", "/api/v1/namespaces/default/services", &headers, &long.to_string()).await;
+    assert_eq!(answer.code, 201, "{answer:?}");
+    assert_eq!(bench.cloud.requests()[0].body.len(), long.to_string().len());
+    let read = kubelet.get("/api/v1/namespaces/default/services/s1", &[]).await;
+    assert_eq!(read.json()["metadata"]["annotations"]["long"].as_str().unwrap().len(), 200_000);
+}
+
+#[tokio::test]
+async fn path_and_query_are_passed_on_to_the_letter() {
+    let bench = Bench::new().await;
+    let odd = "/api/v1/nodes?fieldSelector=metadata.name%3Dedge-1&labelSelector=a%20in%20(b,c)&x=%2F%00&x";
+    bench.as_kubelet().await.get(odd, &[]).await;
+    bench.as_kubelet().await.get("//api/v1/%6eodes/..%2f?a=b?c", &[]).await;
+    let seen: Vec<String> = bench.cloud.requests().into_iter().map(|one| one.target).collect();
+    assert_eq!(seen, [odd, "//api/v1/%6eodes/..%2f?a=b?c"]);
+}
+
+#[tokio::test]
+async fn who_does_not_read_is_in_nobody_elses_way() {
+    let bench = Bench::new().await;
+    bench.cloud.allow(Rule::group("ops").can(&["list", "watch"]).on("", &["services"]));
+    for number in 0..400 {
+        let mut long = service(number);
+        long["metadata"]["annotations"] = json!({"long": "x".repeat(20_000)});
+        bench.cloud.put("", "services", long);
+    }
+    // Forty answers of eight megabytes each, none of which is ever read.
+    let bearer = format!("Bearer {}", bench.cloud.token(&User::new("sloth", &["ops"])));
+    let mut unread = Vec::new();
+    for _ in 0..40 {
+        let mut client = bench.client(None).await;
+        let headers = [("authorization", bearer.as_str())];
+        let answer = client.send("GET", "/api/v1/services", &headers, "").await;
+        unread.push((client, answer));
+    }
+    let mut kubelet = bench.as_kubelet().await;
+    assert_eq!(kubelet.get("/api/v1/nodes/edge-1", &[]).await.code, 200);
+    let bearer = format!("Bearer {}", bench.cloud.token(&User::new("other", &["ops"])));
+    let answer = soon("another client's list", async {
+        bench.client(None).await.get("/api/v1/services", &[("authorization", &bearer)]).await
+    })
+    .await;
+    assert_eq!(answer.code, 200);
+    assert_eq!(answer.json()["items"].as_array().unwrap().len(), 400);
+    let held = bench.daemon.standing().answers.0;
+    assert!(held >= 30, "{held} answers are under way");
+}
+
+#[tokio::test]
+async fn a_client_that_goes_takes_its_request_with_it() {
+    let bench = Bench::new().await;
+    let mut kubelet = bench.as_kubelet().await;
+    let watch = kubelet.send("GET", "/api/v1/services?watch=true", &[], "").await.unwrap();
+    until("the watch in the cloud", || bench.cloud.watches() == 1).await;
+    drop(watch);
+    until("its end", || bench.cloud.watches() == 0).await;
+    assert_eq!(bench.daemon.standing().answers, (0, 0));
+}
+
+#[tokio::test]
+async fn more_watches_than_one_connection_takes_are_all_served() {
+    let bench = Bench::new().await;
+    let mut watches = Vec::new();
+    for _ in 0..3 {
+        let mut kubelet = bench.as_kubelet().await;
+        for _ in 0..100 {
+            let answer = kubelet.send("GET", "/api/v1/services?watch=true&resourceVersion=0", &[], "").await;
+            watches.push(answer.unwrap().into_body());
+        }
+        // The connection must live as long as its watches.
+        std::mem::forget(kubelet);
+    }
+    bench.cloud.put("", "services", service(1));
+    for body in &mut watches {
+        assert!(next(body).await.unwrap().is_ok());
+    }
+}
+
+#[tokio::test]
+async fn both_versions_of_http_are_spoken_and_the_cloud_is_asked_in_one() {
+    let bench = Bench::new().await;
+    let kubelet = bench.kubelet();
+    let two: [Client; 2] = [bench.client(Some(&kubelet)).await, bench.client1(Some(&kubelet)).await];
+    for mut client in two {
+        assert_eq!(client.get("/api/v1/nodes/edge-1", &[]).await.code, 200);
+    }
+    let seen = bench.cloud.requests();
+    assert!(seen.iter().all(|one| one.http == "HTTP/2.0"), "{seen:?}");
+    assert_eq!(seen[0].connection, seen[1].connection);
+}
