@@ -41,6 +41,10 @@ pub struct Meta {
     pub dir: bool,
     /// Whether it is a regular file.
     pub file: bool,
+    /// The user that owns it.
+    pub owner: u32,
+    /// Who may do what with it: the lower twelve bits of its mode.
+    pub mode: u32,
     /// Device number of the file system it is on.
     pub dev: u64,
     /// Inode number.

@@ -13,3 +13,5 @@ pub mod journal;
 pub mod objects;
 pub mod os;
 pub mod place;
+#[cfg(feature = "sealing")]
+pub mod seal;

@@ -13,6 +13,7 @@
 
 mod batch;
 mod cipher;
+mod engine;
 mod error;
 mod frame;
 mod index;
@@ -22,11 +23,16 @@ mod reader;
 mod segment;
 mod tidy;
 
+pub mod numbers;
+pub mod rounds;
+pub mod writer;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use batch::Batch;
 pub use cipher::{Cipher, CipherError};
+pub use engine::{Engine, Lookup};
 pub use error::{Error, Trouble};
 pub use log::{Log, Usage};
 pub use open::Opened;

@@ -46,6 +46,8 @@ impl Fs for OsFs {
             len: meta.len(),
             dir: meta.is_dir(),
             file: meta.is_file(),
+            owner: meta.uid(),
+            mode: meta.mode() & 0o7777,
             dev: meta.dev(),
             ino: meta.ino(),
             mtime: Stamp { secs: meta.mtime(), nanos: u32::try_from(meta.mtime_nsec()).unwrap_or(0) },

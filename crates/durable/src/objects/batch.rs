@@ -51,6 +51,14 @@ impl Batch {
         self
     }
 
+    /// The changes, in order: the key, its new value or `None`, and whether that is to be sealed.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>, bool)> {
+        self.changes.iter().map(|change| match change {
+            Change::Put { key, value, seal } => (&key[..], Some((**value).as_ref()), *seal),
+            Change::Delete { key } => (&key[..], None, false),
+        })
+    }
+
     /// How many changes.
     pub fn len(&self) -> usize {
         self.changes.len()

@@ -41,6 +41,11 @@ pub enum Error {
         /// Why.
         source: CipherError,
     },
+    /// What stands under the key of a counter is no number.
+    NoNumber {
+        /// The key.
+        key: Vec<u8>,
+    },
     /// A key or a value that no log takes.
     TooLarge {
         /// Which of them.
@@ -94,6 +99,9 @@ impl fmt::Display for Error {
                 path.display()
             ),
             Error::Sealed { key, source } => write!(f, "the sealed record of {}: {source}", shown(key)),
+            Error::NoNumber { key } => {
+                write!(f, "the record of {} is no number; numbers already given are not known", shown(key))
+            }
             Error::TooLarge { what, key, len, limit } => {
                 write!(f, "a {what} of {len} bytes, of {}, is more than can be stored ({limit})", shown(key))
             }

@@ -78,6 +78,7 @@ impl Entry {
 pub(super) struct Index {
     entries: BTreeMap<Id, Entry>,
     live: u64,
+    lost: usize,
 }
 
 impl Index {
@@ -87,30 +88,38 @@ impl Index {
 
     pub(super) fn put(&mut self, id: Id, entry: Entry) {
         self.live += u64::from(entry.len());
+        self.lost += usize::from(entry.is_lost());
         if let Some(old) = self.entries.insert(id, entry) {
-            self.live -= u64::from(old.len());
+            self.left(old);
         }
     }
 
     pub(super) fn remove(&mut self, id: Id) {
         if let Some(old) = self.entries.remove(&id) {
-            self.live -= u64::from(old.len());
+            self.left(old);
         }
+    }
+
+    fn left(&mut self, old: Entry) {
+        self.live -= u64::from(old.len());
+        self.lost -= usize::from(old.is_lost());
     }
 
     /// Forgets what stands in segments up to this one.
     pub(super) fn forget_through(&mut self, segment: u32) {
-        let live = &mut self.live;
-        self.entries.retain(|_, entry| {
-            let keep = entry.segment > segment;
-            *live -= if keep { 0 } else { u64::from(entry.len()) };
-            keep
-        });
+        let gone: Vec<Entry> = self
+            .entries
+            .extract_if(.., |_, entry| entry.segment <= segment)
+            .map(|(_, entry)| entry)
+            .collect();
+        gone.into_iter().for_each(|entry| self.left(entry));
     }
 
-    /// Changes entries in place without changing their lengths.
-    pub(super) fn for_each_mut(&mut self, mut change: impl FnMut(&mut Entry)) {
-        self.entries.values_mut().for_each(&mut change);
+    /// Everything before this place counts as doubtful.
+    pub(super) fn doubt_before(&mut self, segment: u32, offset: u32) {
+        for entry in self.entries.values_mut().filter(|one| (one.segment, one.offset) < (segment, offset)) {
+            *entry = entry.doubtful();
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -124,6 +133,6 @@ impl Index {
 
     /// How many cannot be read.
     pub(super) fn lost(&self) -> usize {
-        self.entries.values().filter(|entry| entry.is_lost()).count()
+        self.lost
     }
 }

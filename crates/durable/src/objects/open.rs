@@ -333,19 +333,15 @@ impl Recovery {
         self.doubts.retain(|segment, _| *segment > drained);
         self.troubles
             .retain(|trouble| matches!(trouble, Trouble::Foreign { .. }) || trouble.segment() > drained);
-        for header in candidates.iter().filter_map(|one| one.header) {
-            let previous = header.previous;
+        for one in candidates {
+            let previous = one.header.map_or(one.number.saturating_sub(1), |header| header.previous);
             if previous > drained && candidates.iter().all(|one| one.number != previous) {
                 self.tell(Trouble::Missing { segment: previous });
                 self.doubts.insert(previous, u32::MAX);
             }
         }
         if let Some((segment, offset)) = self.doubts.pop_last() {
-            self.index.for_each_mut(|entry| {
-                if (entry.segment, entry.offset) < (segment, offset) {
-                    *entry = entry.doubtful();
-                }
-            });
+            self.index.doubt_before(segment, offset);
         }
     }
 }

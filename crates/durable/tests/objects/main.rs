@@ -11,6 +11,7 @@ mod damage;
 mod every_call;
 mod sabotage;
 mod simulation;
+mod waiting;
 mod world;
 
 fn number(name: &str) -> Option<u64> {

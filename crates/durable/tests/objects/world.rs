@@ -140,7 +140,6 @@ impl World {
             } else {
                 let old = std::mem::replace(&mut slot.now, found.clone());
                 slot.since.extend([old, found]);
-                slot.maybe.clear();
             }
         }
         self.look()

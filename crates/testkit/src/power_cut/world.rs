@@ -237,7 +237,9 @@ impl World {
             Body::File(content) => (content.seen().len() as u64, true),
             Body::Dir(_) => (4096, false),
         };
-        Meta { len, dir: !file, file, dev: node.dev, ino: node.number, mtime: node.mtime }
+        // There are no owners and modes: everything is root's, and nobody else's.
+        let mode = if file { 0o600 } else { 0o700 };
+        Meta { len, dir: !file, file, owner: 0, mode, dev: node.dev, ino: node.number, mtime: node.mtime }
     }
 
     pub(super) fn content(&self, id: Id) -> io::Result<&Content> {
