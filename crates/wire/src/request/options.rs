@@ -48,8 +48,9 @@ impl ListOptions {
         }
         let mut options = ListOptions::decode(&request.query)?;
         options.watch |= request.verb == super::Verb::Watch;
-        options.set_defaults();
-        options.validate(request.query.first("resourceVersionMatch").unwrap_or_default())?;
+        let version_match = request.query.first("resourceVersionMatch").unwrap_or_default();
+        let version_match = options.set_defaults(version_match);
+        options.validate(version_match)?;
         let name = request.resource.as_ref().map_or("", |resource| resource.name.as_str());
         if !name.is_empty() {
             options.take_name(name)?;
@@ -80,19 +81,20 @@ impl ListOptions {
         self.watch && self.send_initial_events == Some(true) && self.allow_watch_bookmarks
     }
 
-    fn set_defaults(&mut self) {
+    /// Sets what a watch from nowhere has by default; the result is `resourceVersionMatch` after that, as text.
+    fn set_defaults<'a>(&mut self, version_match: &'a str) -> &'a str {
         let from_now = matches!(self.resource_version.as_str(), "" | "0");
-        if self.watch && from_now && self.send_initial_events.is_none() && self.version_match.is_none() {
+        if self.watch && from_now && self.send_initial_events.is_none() && version_match.is_empty() {
             self.send_initial_events = Some(true);
             self.version_match = Some(VersionMatch::NotOlderThan);
+            return "NotOlderThan";
         }
+        version_match
     }
 
     fn validate(&self, version_match: &str) -> Result<(), Status> {
-        // What was set by default stands nowhere in the query.
-        let defaulted = self.watch && version_match.is_empty() && self.version_match.is_some();
-        let given = if defaulted { "NotOlderThan" } else { version_match };
-        let causes = if self.watch { self.watch_faults(given) } else { self.list_faults(given) };
+        let causes =
+            if self.watch { self.watch_faults(version_match) } else { self.list_faults(version_match) };
         if causes.is_empty() {
             Ok(())
         } else {

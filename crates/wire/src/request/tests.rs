@@ -197,6 +197,10 @@ fn options_that_contradict_each_other_are_422_and_name_the_field() {
             "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
         ),
         (
+            "watch=1&resourceVersionMatch=x",
+            "[resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided, resourceVersionMatch: Unsupported value: \"x\": supported values: \"NotOlderThan\"]",
+        ),
+        (
             "watch=1&resourceVersionMatch=Exact&sendInitialEvents=1",
             "[resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan, resourceVersionMatch: Unsupported value: \"Exact\": supported values: \"NotOlderThan\"]",
         ),
