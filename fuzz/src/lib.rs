@@ -166,3 +166,21 @@ impl Node {
         }
     }
 }
+
+/// Some objects of the Kubernetes API to begin with.
+pub fn objects(encoding: wire::Encoding) -> Vec<Vec<u8>> {
+    let objects = [
+        r#"{"kind":"Pod","apiVersion":"v1","metadata":{"name":"a","namespace":"b","uid":"u","resourceVersion":"5","labels":{"k":"v"},"ownerReferences":[{"kind":"Node","name":"n","uid":"w"}]},"spec":{"nodeName":"n","containers":[{"name":"c","ports":[{"containerPort":80}],"resources":{"limits":{"cpu":"100m"}},"livenessProbe":{"httpGet":{"port":"http"}}}],"volumes":[{"name":"v","secret":{"secretName":"s"}}]},"status":{"phase":"Running","startTime":"2020-01-01T00:00:00Z","podIPs":[{"ip":"10.0.0.1"}]}}"#,
+        r#"{"kind":"Secret","apiVersion":"v1","metadata":{"name":"a","managedFields":[{"fieldsV1":{"f:a":{}}}]},"data":{"k":"AAEC"}}"#,
+        r#"{"kind":"Lease","apiVersion":"coordination.k8s.io/v1","metadata":{"name":"a"},"spec":{"renewTime":"2020-01-01T00:00:00.123456Z","leaseDurationSeconds":40}}"#,
+        r#"{"kind":"CustomResourceDefinition","apiVersion":"apiextensions.k8s.io/v1","spec":{"versions":[{"schema":{"openAPIV3Schema":{"items":[{}],"additionalProperties":false,"default":{"a":[1]},"maximum":1.5}}}]}}"#,
+        r#"{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","spec":{"token":"t"},"status":{"user":{"extra":{"a":["b"]}}}}"#,
+    ];
+    let encode = |json: &&str| match encoding {
+        wire::Encoding::Json => json.as_bytes().to_vec(),
+        wire::Encoding::Protobuf => {
+            wire::transcode::to_protobuf(json.as_bytes()).expect("a seed is an object").bytes
+        }
+    };
+    objects.iter().map(encode).collect()
+}

@@ -9,5 +9,5 @@ mod tape;
 mod text;
 
 pub use number::push_float;
-pub use tape::{Node, NotJson, Tape};
+pub use tape::{Node, NotJson, Tape, check};
 pub use text::{compact, push_lossy, push_string, unescape};

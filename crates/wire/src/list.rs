@@ -43,7 +43,7 @@ fn item_kind(list_kind: &str) -> &str {
 }
 
 impl<'a> List<'a> {
-    /// Cuts a list into its items. Of JSON only the frame is checked.
+    /// Cuts a list into its items. JSON is checked as a whole, of protobuf the frame.
     pub fn parse(bytes: &'a [u8], encoding: Encoding) -> Result<List<'a>, Malformed> {
         match encoding {
             Encoding::Json => List::from_json(bytes),
@@ -52,6 +52,7 @@ impl<'a> List<'a> {
     }
 
     fn from_json(text: &'a [u8]) -> Result<List<'a>, Malformed> {
+        json::check(text).map_err(|error| Malformed(error.what))?;
         let root = scan::root(text).filter(|root| text.get(root.start) == Some(&b'{'));
         let root = root.ok_or(Malformed("it is no JSON object"))?;
         let member = |name| scan::member(text, root.clone(), name);
@@ -69,17 +70,10 @@ impl<'a> List<'a> {
         });
         let items = match member("items") {
             Some(items) if text.get(items.start) == Some(&b'[') => {
-                let mut whole = items.start + 1;
                 let mut objects = Vec::new();
-                for item in scan::elements(text, items.clone()) {
-                    whole = item.end;
+                for item in scan::elements(text, items) {
                     let item = text.get(item).unwrap_or_default();
                     objects.push(Object::json_item(item, &api_version, item_kind(&kind))?);
-                }
-                // A walk that ends early would make a list look shorter than it is.
-                let rest = text.get(whole..items.end).unwrap_or_default();
-                if rest.trim_ascii() != b"]" {
-                    return Err(Malformed("the items are no JSON array"));
                 }
                 objects
             }

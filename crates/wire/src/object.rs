@@ -37,8 +37,8 @@ enum Body<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// Looks into an object that says its own `apiVersion` and `kind`. Of JSON only the frame is checked: a field that
-    /// is read later may still turn out to be none.
+    /// Looks into an object that says its own `apiVersion` and `kind`. Of JSON only the frame is looked at: what came from
+    /// outside and is to be kept goes through [`json::check`] first, as lists and watch events do.
     pub fn parse(bytes: &'a [u8], encoding: Encoding) -> Result<Object<'a>, Malformed> {
         match encoding {
             Encoding::Json => Object::json_item(bytes, "", ""),

@@ -56,10 +56,10 @@ impl<'a> Tape<'a> {
         if u32::try_from(text.len()).is_err() {
             return Err(NotJson { at: 0, what: "more than 4 GiB" });
         }
-        let mut reader =
-            Reader { text, at: 0, places: Vec::with_capacity(text.len() / 24), open: Vec::new() };
+        let places = Some(Vec::with_capacity(text.len() / 24));
+        let mut reader = Reader { text, at: 0, places, open: Vec::new() };
         reader.document()?;
-        Ok(Tape { text, places: reader.places })
+        Ok(Tape { text, places: reader.places.unwrap_or_default() })
     }
 
     /// The document's value.
@@ -68,12 +68,25 @@ impl<'a> Tape<'a> {
     }
 }
 
+/// Checks a whole document as [`Tape::parse`] does, and notes nothing.
+pub fn check(text: &[u8]) -> Result<(), NotJson> {
+    Reader { text, at: 0, places: None, open: Vec::new() }.document()
+}
+
 struct Reader<'a> {
     text: &'a [u8],
     at: usize,
-    places: Vec<Place>,
-    /// Places of the arrays and objects that are not closed yet.
-    open: Vec<u32>,
+    /// Where the values stand, if that is to be noted.
+    places: Option<Vec<Place>>,
+    /// The arrays and objects that are not closed yet.
+    open: Vec<Open>,
+}
+
+/// An array or object that is not closed yet.
+#[derive(Clone, Copy)]
+struct Open {
+    is_object: bool,
+    place: u32,
 }
 
 impl Reader<'_> {
@@ -114,7 +127,7 @@ impl Reader<'_> {
                     return Err(self.fault("it is nested too deeply"));
                 }
                 let place = self.push(self.at, self.at);
-                self.open.push(place);
+                self.open.push(Open { is_object: byte == b'{', place });
                 self.at += 1;
                 return Ok(if byte == b'{' { Expect::KeyOrEnd } else { Expect::ValueOrEnd });
             }
@@ -136,24 +149,28 @@ impl Reader<'_> {
     }
 
     fn close(&mut self) -> Result<Expect, NotJson> {
-        let fault = self.fault("nothing is open");
+        let open = self.open.pop().ok_or(self.fault("nothing is open"))?;
         self.at += 1;
-        let (end, next) = (short(self.at), short(self.places.len()));
-        let open = self.open.pop().ok_or(fault)?;
-        let place = self.places.get_mut(open as usize).ok_or(fault)?;
-        (place.end, place.next) = (end, next);
+        let end = short(self.at);
+        if let Some(places) = &mut self.places {
+            let next = short(places.len());
+            if let Some(place) = places.get_mut(open.place as usize) {
+                (place.end, place.next) = (end, next);
+            }
+        }
         Ok(Expect::After)
     }
 
+    /// Notes a value and returns the number of its place.
     fn push(&mut self, start: usize, end: usize) -> u32 {
-        let place = short(self.places.len());
-        self.places.push(Place { start: short(start), end: short(end), next: place + 1 });
+        let Some(places) = &mut self.places else { return 0 };
+        let place = short(places.len());
+        places.push(Place { start: short(start), end: short(end), next: place + 1 });
         place
     }
 
     fn in_object(&self) -> bool {
-        let place = self.open.last().and_then(|open| self.places.get(*open as usize));
-        place.is_some_and(|place| self.text.get(place.start as usize) == Some(&b'{'))
+        self.open.last().is_some_and(|open| open.is_object)
     }
 
     fn string(&mut self) -> Result<(), NotJson> {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::NotJson;
-use super::tape::Tape;
+use super::tape::check;
 
 /// Appends a JSON string with the escapes of Go's encoder: `<`, `>`, `&` and the two line separators of Unicode are
 /// escaped too.
@@ -98,7 +98,7 @@ fn unicode(text: &[u8]) -> (char, &[u8]) {
 
 /// Appends a document without space between its values, escaped as Go escapes it; refused if it is no JSON.
 pub fn compact(out: &mut Vec<u8>, document: &[u8]) -> Result<(), NotJson> {
-    Tape::parse(document)?;
+    check(document)?;
     let (mut in_string, mut escaped) = (false, false);
     for (at, byte) in document.iter().enumerate() {
         match byte {

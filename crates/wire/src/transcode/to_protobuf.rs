@@ -40,7 +40,7 @@ impl Writer<'_> {
                 let found = match object {
                     Some(object) => {
                         expect(object, b'{', "an object")?;
-                        self.note_unknown(message, object);
+                        self.note_unknown(message, object, depth);
                         find(message, object)
                     }
                     None => [None; MAX_FIELDS],
@@ -204,10 +204,11 @@ impl Writer<'_> {
         }
     }
 
-    fn note_unknown(&mut self, message: Message, object: Node<'_, '_>) {
-        let known = |name: &str| {
-            message.field(name).is_some() || message.has_type_meta() && matches!(name, "kind" | "apiVersion")
-        };
+    fn note_unknown(&mut self, message: Message, object: Node<'_, '_>, depth: usize) {
+        // The object itself says its type, whatever it is.
+        let has_type = depth == 0 || message.has_type_meta();
+        let known =
+            |name: &str| message.field(name).is_some() || has_type && matches!(name, "kind" | "apiVersion");
         self.complete &= object.members().all(|(name, _)| name.text().is_some_and(|name| known(&name)));
     }
 }

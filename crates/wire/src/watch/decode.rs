@@ -1,7 +1,7 @@
 //! Events read from the chunks of a stream.
 
 use super::{EventType, INITIAL_EVENTS_END};
-use crate::json::scan;
+use crate::json::{self, scan};
 use crate::media::Encoding;
 use crate::object::Object;
 use crate::proto::{FieldValue, Fields, Malformed};
@@ -27,7 +27,8 @@ impl Event {
     }
 }
 
-/// Reads a stream. Chunks may be cut anywhere; each byte is looked at once.
+/// Reads a stream. Chunks may be cut anywhere; no byte is looked at again when the next chunk comes. An event in JSON is
+/// checked as a whole before it is given out.
 #[derive(Debug)]
 pub struct Decoder {
     encoding: Encoding,
@@ -132,6 +133,7 @@ fn length(prefix: [u8; 4]) -> u32 {
 }
 
 fn json_event(frame: &[u8]) -> Result<Event, Malformed> {
+    json::check(frame).map_err(|error| Malformed(error.what))?;
     let root = scan::root(frame).ok_or(Malformed("an event is no JSON object"))?;
     let word = scan::member(frame, root.clone(), "type").and_then(|word| scan::text(frame, word));
     let object = scan::member(frame, root, "object").and_then(|object| frame.get(object));
