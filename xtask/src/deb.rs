@@ -20,10 +20,12 @@ const DATA: u32 = 0o644;
 /// What comes from the sources as it is: path in the repository, path in the package.
 const FILES: [(&str, &str); 4] = [
     ("packaging/deb/ipam.json", "etc/edgekeep/ipam.json"),
-    ("packaging/systemd/edgekeep-boot.service", "usr/lib/systemd/system/edgekeep-boot.service"),
+    ("packaging/sysusers/edgekeep.conf", "usr/lib/sysusers.d/edgekeep.conf"),
     ("packaging/deb/copyright", "usr/share/doc/edgekeep/copyright"),
     ("CHANGELOG.md", "usr/share/doc/edgekeep/changelog"),
 ];
+/// The units, by the directory that has nothing else in it, and where they go.
+const UNITS: (&str, &str) = ("packaging/systemd", "usr/lib/systemd/system");
 /// Where each shipped program goes.
 const PLACES: [(&str, &str); 2] =
     [("edgekeep", "usr/bin/edgekeep"), ("edgekeep-ipam", "usr/libexec/edgekeep/edgekeep-ipam")];
@@ -61,6 +63,10 @@ fn pack(arch: &Arch, source: &Source) -> Result<PathBuf> {
     let root = cargo::workspace_root();
     for (from, place) in FILES {
         tree.copy(&root.join(from), place, DATA)?;
+    }
+    for unit in entries(&root.join(UNITS.0))? {
+        let name = unit.file_name().unwrap_or_default().to_string_lossy();
+        tree.copy(&unit, &format!("{}/{name}", UNITS.1), DATA)?;
     }
     for document in
         entries(&root.join("docs"))?.iter().filter(|path| path.extension().is_some_and(|e| e == "md"))
