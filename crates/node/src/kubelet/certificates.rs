@@ -118,12 +118,18 @@ fn better(hubs: &Certificate, own: Option<&Certificate>, now: u64) -> Result<boo
             hubs.user, own.user
         ));
     }
-    if hubs.signed == Some(false) && own.not_after > now {
+    if elsewhere(hubs, own) && own.not_after > now {
         return Err("the hub's certificate is not signed by the authority that kubelet's kubeconfig trusts, as if the node \
                     had joined another cluster since: kubelet keeps its own"
             .into());
     }
     Ok(hubs.not_after > own.not_after)
+}
+
+/// Whether the hub's certificate is of an authority that the cluster of kubelet's own has not. Where the kubeconfig trusts other
+/// authorities than those that sign nodes, nothing can be said.
+pub fn elsewhere(hubs: &Certificate, own: &Certificate) -> bool {
+    hubs.signed == Some(false) && own.signed == Some(true)
 }
 
 /// Where kubelet looks for its certificate: its kubeconfig may name the link in a directory of its own.

@@ -7,6 +7,7 @@ use durable::fs::Fs;
 use crate::manifest::Manifest;
 
 use super::BACKUP;
+use super::certificates::elsewhere;
 use super::machine::{Machine, Setup, Start};
 use super::plan::{DROP_IN, DROP_IN_NAME, Hub, KUBECONFIG, obstacles, original, present};
 
@@ -107,8 +108,7 @@ fn joined<F: Fs>(machine: &Machine<'_, F>, hub: &Hub, setup: &Setup) -> Result<O
     let pem = super::machine::Pem { certificate: bytes.clone(), key: bytes };
     let Ok(hubs) = machine.judge(&access, &pem) else { return Ok(None) };
     let own = machine.certificate(&access);
-    let other_node = own.is_ok_and(|own| own.user != hubs.user);
-    if other_node || hubs.signed == Some(false) {
+    if own.is_ok_and(|own| own.user != hubs.user || elsewhere(&hubs, &own)) {
         return Ok(Some(format!(
             "{} is of another cluster or node than the hub's certificate, as after another `kubeadm join`: stop the hub, move \
              {} away, start the hub, and run `edgekeep adopt kubelet --restart`",

@@ -88,8 +88,22 @@ fn a_join_after_the_adoption_is_noticed() {
     adrift(|fs| fs.remove(CONF).unwrap(), "as after `kubeadm reset`");
     let rejoined = |fs: &PowerCutFs| fs.write(super::LINK, pem("system:node:b", 1, 2, "cluster")).unwrap();
     adrift(rejoined, "of another cluster or node");
-    let other = |fs: &PowerCutFs| fs.write(CONF, read(fs, CONF).replace("Y2x1c3Rlcg==", "b3RoZXI=")).unwrap();
+    let other = |fs: &PowerCutFs| {
+        fs.write(CONF, read(fs, CONF).replace("Y2x1c3Rlcg==", "b3RoZXI=")).unwrap();
+        fs.write(super::LINK, pem("system:node:edge-1", 1000, 2000, "other")).unwrap();
+    };
     adrift(other, "of another cluster or node");
+}
+
+#[test]
+fn a_cluster_whose_nodes_are_signed_by_another_authority_than_its_servers_is_no_other_cluster() {
+    let fs = node("kubeadm-1.36");
+    fs.write(CONF, read(&fs, CONF).replace("Y2x1c3Rlcg==", "b3RoZXI=")).unwrap();
+    do_adopt(&fs).unwrap();
+    fs.write(Hub::default().node, pem("system:node:edge-1", 1900, 3000, "cluster")).unwrap();
+    assert_eq!(stands(&fs), Standing::AtHub);
+    do_revert(&fs).unwrap();
+    assert!(read(&fs, super::LINK).contains("to=3000"));
 }
 
 #[test]
