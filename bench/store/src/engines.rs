@@ -23,13 +23,17 @@ impl Store for Own {
     fn open(dir: &Path) -> Own {
         // As `keep` where each commit is flushed, as `cache` where few are.
         let cache = dir.ends_with("many");
-        let settings = if cache { Settings::cache(1) } else { Settings::keep(1) };
+        let mut settings = if cache { Settings::cache(1) } else { Settings::keep(1) };
+        if let Ok(room) = std::env::var("STORE_ROOM") {
+            settings.room = room.parse().expect("bytes of zeros ahead");
+        }
         Own(Log::open(OsFs, dir, settings).unwrap().log)
     }
 
     fn commit(&mut self, batch: &[Record], durable: bool) {
         let bytes: usize = batch.iter().map(|(_, value)| value.len()).sum();
-        let batch = batch.iter().fold(Batch::new(), |batch, (key, value)| batch.put(key.clone(), value.clone()));
+        let batch =
+            batch.iter().fold(Batch::new(), |batch, (key, value)| batch.put(key.clone(), value.clone()));
         self.0.append(&batch).unwrap();
         if durable {
             self.0.flush().unwrap();
@@ -97,7 +101,8 @@ impl Store for Sqlite {
         self.0.execute_batch(&format!("PRAGMA synchronous={level}")).unwrap();
         let transaction = self.0.transaction().unwrap();
         for (key, value) in batch {
-            let mut put = transaction.prepare_cached("INSERT OR REPLACE INTO objects VALUES (?1, ?2)").unwrap();
+            let mut put =
+                transaction.prepare_cached("INSERT OR REPLACE INTO objects VALUES (?1, ?2)").unwrap();
             put.execute((key, value)).unwrap();
         }
         transaction.commit().unwrap();

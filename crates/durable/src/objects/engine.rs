@@ -1,4 +1,4 @@
-//! What the hub needs of a store: five methods, behind which another engine could stand
+//! What the hub needs of a store: a few methods, behind which another engine could stand
 //! (`docs/decisions/0005-the-hubs-store.md` has the figures of some).
 
 use super::{Batch, Error, Log, Reader, Usage};

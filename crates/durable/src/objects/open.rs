@@ -226,8 +226,8 @@ impl Recovery {
             }
             .map_err(failed)?;
             // When its successor was made, a flush had covered all of a segment that counted. Where neither that one nor
-            // its own contents say how much this is, it is everything.
-            let whole = if loaded.sealed { loaded.seen } else { loaded.size };
+            // its own contents say any more how much this was, something behind what is left must be taken for lost.
+            let whole = if loaded.sealed { loaded.seen } else { loaded.size.max(loaded.seen + 8) };
             let bound = next.map(|_| bound.unwrap_or(whole));
             newest = Some(self.take(one, &loaded, after_seq, bound).map_err(failed)?);
         }

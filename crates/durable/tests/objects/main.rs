@@ -9,6 +9,7 @@
 mod broken;
 mod damage;
 mod every_call;
+mod model;
 mod sabotage;
 mod simulation;
 mod waiting;
