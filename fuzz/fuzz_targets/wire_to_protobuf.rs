@@ -27,7 +27,9 @@ fuzz_target!(
         if let Ok(made) = to_protobuf(data) {
             let json = to_json(&made.bytes).expect("what was written can be read");
             assert!(json.complete);
-            assert_eq!(to_protobuf(&json.bytes).expect("it can be read").bytes, made.bytes);
+            // Raw JSON inside is escaped anew on the way out, so it is compared as JSON.
+            let again = to_protobuf(&json.bytes).expect("what was written can be read");
+            assert_eq!(to_json(&again.bytes).expect("it can be read"), json);
         }
         if let Ok(view) = Object::parse(data, Encoding::Json) {
             let _ = (view.header(), view.owner_references(), view.finalizers(), view.text(&["status", "podIPs", "ip"]));

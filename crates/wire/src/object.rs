@@ -30,8 +30,8 @@ pub struct Object<'a> {
 
 #[derive(Debug, Clone)]
 enum Body<'a> {
-    /// The document, and where its value stands in it.
-    Json { text: &'a [u8], root: Range<usize> },
+    /// The document, where its value stands in it, and where its metadata does.
+    Json { text: &'a [u8], root: Range<usize>, metadata: Option<Range<usize>> },
     /// The message without its envelope.
     Protobuf { raw: &'a [u8] },
 }
@@ -56,14 +56,18 @@ impl<'a> Object<'a> {
 
     /// An item of a list in JSON; where it does not say its own type, the list's is taken.
     pub(crate) fn json_item(text: &'a [u8], api_version: &str, kind: &str) -> Result<Object<'a>, Malformed> {
-        let root = scan::root(text).filter(|root| text.get(root.start) == Some(&b'{'));
+        // One walk over the document, because it is most of what looking into an object costs.
+        let (mut own_version, mut own_kind, mut metadata) = (None, None, None);
+        let root = scan::object(text, |key, value| match key {
+            b"apiVersion" => own_version = scan::text(text, value),
+            b"kind" => own_kind = scan::text(text, value),
+            b"metadata" => metadata = Some(value),
+            _ => {}
+        });
         let root = root.ok_or(Malformed("it is no JSON object"))?;
-        let own = |key, other: &str| {
-            let value = scan::member(text, root.clone(), key).and_then(|value| scan::text(text, value));
-            value.unwrap_or_else(|| Cow::Owned(other.to_owned()))
-        };
-        let (api_version, kind) = (own("apiVersion", api_version), own("kind", kind));
-        Ok(Object { api_version, kind, body: Body::Json { text, root } })
+        let api_version = own_version.unwrap_or_else(|| Cow::Owned(api_version.to_owned()));
+        let kind = own_kind.unwrap_or_else(|| Cow::Owned(kind.to_owned()));
+        Ok(Object { api_version, kind, body: Body::Json { text, root, metadata } })
     }
 
     /// In which encoding it is.
@@ -92,7 +96,7 @@ impl<'a> Object<'a> {
     /// The document or message itself: of protobuf without the envelope.
     pub fn body(&self) -> &'a [u8] {
         match &self.body {
-            Body::Json { text, root } => text.get(root.clone()).unwrap_or_default(),
+            Body::Json { text, root, .. } => text.get(root.clone()).unwrap_or_default(),
             Body::Protobuf { raw } => raw,
         }
     }
@@ -101,7 +105,7 @@ impl<'a> Object<'a> {
     pub fn to_bytes(&self) -> Vec<u8> {
         match &self.body {
             Body::Protobuf { raw } => proto::envelope(&self.api_version, &self.kind, raw),
-            Body::Json { text, root } => {
+            Body::Json { text, root, .. } => {
                 let body = self.body();
                 let says = |key| scan::member(text, root.clone(), key).is_some();
                 let mut missing = Vec::new();
@@ -142,8 +146,8 @@ impl<'a> Object<'a> {
 
     /// The place of a member of the metadata in JSON.
     fn meta_member(&self, name: &str) -> Option<Range<usize>> {
-        let Body::Json { text, root } = &self.body else { return None };
-        scan::member(text, scan::member(text, root.clone(), "metadata")?, name)
+        let Body::Json { text, metadata: Some(metadata), .. } = &self.body else { return None };
+        scan::member(text, metadata.clone(), name)
     }
 
     /// The metadata in protobuf: field 1 of every kind that has any, known or not.

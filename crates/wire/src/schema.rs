@@ -22,7 +22,8 @@ mod tests;
 pub use kind::Kind;
 pub(crate) use rows::{Cardinality, Codec, FieldRow, MAX_FIELDS};
 
-use rows::{FIELDS, MERGES, MESSAGES, MergeRow, MessageRow, name, name_id};
+pub(crate) use rows::name_id;
+use rows::{FIELDS, MERGES, MESSAGES, MergeRow, MessageRow, name};
 
 /// What a field's type is made of.
 pub(crate) use rows::Kind as Scalar;
@@ -35,6 +36,17 @@ pub struct Message(u16);
 #[derive(Debug, Clone, Copy)]
 pub struct Field {
     row: &'static FieldRow,
+}
+
+/// Where a field stands that JSON has among the members of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// At this place of [`Message::fields`].
+    Own(usize),
+    /// In a message that is inlined.
+    Inlined,
+    /// It is no field of the message.
+    Nowhere,
 }
 
 /// What stands in a field in JSON.
@@ -84,10 +96,14 @@ impl Message {
         self.fields().iter().enumerate().find(|(_, row)| row.number == number)
     }
 
-    /// The place in [`Message::fields`] of the field with this name, inlined messages apart.
-    pub(crate) fn named(self, name: &str) -> Option<usize> {
-        let id = name_id(name)?;
-        self.fields().iter().position(|row| row.name == id && !row.is_inline())
+    /// Where the field with this name stands, by the number of its name.
+    pub(crate) fn place_of(self, id: u16) -> Place {
+        let fields = self.fields();
+        match fields.iter().position(|row| row.name == id && !row.is_inline()) {
+            Some(place) => Place::Own(place),
+            None if self.find(id).is_some() => Place::Inlined,
+            None => Place::Nowhere,
+        }
     }
 
     /// The field that has this name in JSON, inlined messages included.

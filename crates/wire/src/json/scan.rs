@@ -18,6 +18,27 @@ pub fn root(text: &[u8]) -> Option<Range<usize>> {
     Some(start..skip_value(text, start)?)
 }
 
+/// Walks over the members of the document, which must be an object, and gives its place. Keys are given without quotes; one
+/// with an escape is given as it would be without.
+pub fn object(text: &[u8], mut visit: impl FnMut(&[u8], Range<usize>)) -> Option<Range<usize>> {
+    let start = skip_space(text, 0);
+    if text.get(start) != Some(&b'{') {
+        return None;
+    }
+    let mut end = start + 1;
+    for (key, value) in members(text, start..text.len()) {
+        end = value.end;
+        let raw = text.get(key.start + 1..key.end - 1).unwrap_or_default();
+        if raw.contains(&b'\\') {
+            visit(unescape(raw).as_bytes(), value);
+        } else {
+            visit(raw, value);
+        }
+    }
+    let end = skip_space(text, end);
+    (text.get(end) == Some(&b'}')).then_some(start..end + 1)
+}
+
 /// The place of a member of the object at a place. Of two with one key the last counts, as in Go.
 pub fn member(text: &[u8], object: Range<usize>, key: &str) -> Option<Range<usize>> {
     let plain = key.bytes().all(|byte| byte >= 0x20 && !b"\"\\".contains(&byte));
@@ -80,21 +101,19 @@ fn next(text: &[u8], after: usize, end: usize) -> Option<usize> {
     (comma < end && text.get(comma) == Some(&b',')).then(|| skip_space(text, comma + 1))
 }
 
-fn skip_space(text: &[u8], mut at: usize) -> usize {
-    while matches!(text.get(at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-        at += 1;
-    }
-    at
+fn skip_space(text: &[u8], at: usize) -> usize {
+    let rest = text.get(at..).unwrap_or_default();
+    at + rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).count()
 }
 
 /// Behind the closing quote of the string that begins at a place.
 fn skip_string(text: &[u8], start: usize) -> Option<usize> {
     let mut at = start + 1;
     loop {
+        at += memchr::memchr2(b'"', b'\\', text.get(at..)?)?;
         match text.get(at)? {
             b'"' => return Some(at + 1),
-            b'\\' => at += 2,
-            _ => at += 1,
+            _ => at += 2,
         }
     }
 }
@@ -103,22 +122,26 @@ fn skip_string(text: &[u8], start: usize) -> Option<usize> {
 fn skip_value(text: &[u8], start: usize) -> Option<usize> {
     match text.get(start)? {
         b'"' => skip_string(text, start),
-        b'{' | b'[' => {
-            let (mut at, mut depth) = (start, 0_usize);
-            loop {
-                match text.get(at)? {
-                    b'"' => at = skip_string(text, at)?,
-                    b'{' | b'[' => (at, depth) = (at + 1, depth + 1),
-                    b'}' | b']' if depth == 1 => return Some(at + 1),
-                    b'}' | b']' => (at, depth) = (at + 1, depth.saturating_sub(1)),
-                    _ => at += 1,
-                }
-            }
-        }
+        b'{' | b'[' => skip_nested(text, start),
         b't' | b'f' | b'n' | b'-' | b'0'..=b'9' => {
             let len = text.get(start..)?.iter().position(|byte| b",]} \t\r\n".contains(byte));
             Some(len.map_or(text.len(), |len| start + len))
         }
         _ => None,
+    }
+}
+
+/// Behind the array or object that begins at a place.
+fn skip_nested(text: &[u8], start: usize) -> Option<usize> {
+    let (mut at, mut depth) = (start, 0_usize);
+    loop {
+        let rest = text.get(at..)?;
+        at += rest.iter().position(|byte| matches!(byte, b'"' | b'{' | b'[' | b'}' | b']'))?;
+        match text.get(at)? {
+            b'"' => at = skip_string(text, at)?,
+            b'{' | b'[' => (at, depth) = (at + 1, depth + 1),
+            _ if depth == 1 => return Some(at + 1),
+            _ => (at, depth) = (at + 1, depth.saturating_sub(1)),
+        }
     }
 }

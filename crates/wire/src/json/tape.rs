@@ -176,24 +176,31 @@ impl Reader<'_> {
     fn string(&mut self) -> Result<(), NotJson> {
         self.at += 1;
         loop {
+            let rest = self.text.get(self.at..).unwrap_or_default();
+            let plain = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
+            self.at += plain.unwrap_or(rest.len());
             match self.take() {
                 Some(b'"') => return Ok(()),
-                Some(b'\\') => match self.take() {
-                    Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {}
-                    Some(b'u') => {
-                        for _ in 0..4 {
-                            if !self.take().is_some_and(|byte| byte.is_ascii_hexdigit()) {
-                                return Err(self.fault("an escape is broken"));
-                            }
-                        }
-                    }
-                    _ => return Err(self.fault("an escape is broken")),
-                },
-                Some(0x20..) => {}
+                Some(b'\\') => self.escape()?,
                 Some(_) => return Err(self.fault("a control character stands in a string")),
                 None => return Err(self.fault("a string is cut off")),
             }
         }
+    }
+
+    /// What follows a backslash.
+    fn escape(&mut self) -> Result<(), NotJson> {
+        let digits = match self.take() {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 0,
+            Some(b'u') => 4,
+            _ => return Err(self.fault("an escape is broken")),
+        };
+        for _ in 0..digits {
+            if !self.take().is_some_and(|byte| byte.is_ascii_hexdigit()) {
+                return Err(self.fault("an escape is broken"));
+            }
+        }
+        Ok(())
     }
 
     fn number(&mut self) -> Result<(), NotJson> {

@@ -96,9 +96,12 @@ fn unicode(text: &[u8]) -> (char, &[u8]) {
     (char::from_u32(first).unwrap_or('\u{fffd}'), after)
 }
 
-/// Appends a document without space between its values, escaped as Go escapes it; refused if it is no JSON.
+/// Appends a document without space between its values, escaped as Go escapes it; refused if it is no JSON. Bytes in its
+/// strings that are no UTF-8 become U+FFFD.
 pub fn compact(out: &mut Vec<u8>, document: &[u8]) -> Result<(), NotJson> {
     check(document)?;
+    let document = String::from_utf8_lossy(document);
+    let document = document.as_bytes();
     let (mut in_string, mut escaped) = (false, false);
     for (at, byte) in document.iter().enumerate() {
         match byte {
@@ -153,6 +156,9 @@ mod tests {
         compact(&mut out, "{ \"a b\" :\n[1, \"<\\\" \u{2028}&\"] }".as_bytes()).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), r#"{"a b":[1,"\u003c\" \u2028\u0026"]}"#);
         assert!(compact(&mut Vec::new(), b"{").is_err());
+        let mut out = Vec::new();
+        compact(&mut out, b"\"a\xff\"").unwrap();
+        assert_eq!(out, "\"a\u{fffd}\"".as_bytes());
     }
 
     #[test]

@@ -5,14 +5,14 @@ use std::borrow::Cow;
 use super::{Body, Object, last_field};
 use crate::json::scan;
 use crate::proto::FieldValue;
-use crate::schema::{Cardinality, FieldRow, Message, Scalar};
+use crate::schema::{Cardinality, FieldRow, Message, Place, Scalar, name_id};
 
 impl<'a> Object<'a> {
     /// The text, number or truth value at a path of JSON names, as text: `["spec", "nodeName"]`. `None` where nothing of
     /// the kind stands; of protobuf as well where the kind is not known. A list is entered at its first element.
     pub fn text(&self, path: &[&str]) -> Option<Cow<'a, str>> {
         match &self.body {
-            Body::Json { text, root } => {
+            Body::Json { text, root, .. } => {
                 let place = path.iter().try_fold(root.clone(), |place, key| {
                     let value = scan::member(text, place, key)?;
                     if text.get(value.start) == Some(&b'[') {
@@ -34,15 +34,14 @@ impl<'a> Object<'a> {
 
 fn message_text<'a>(message: Message, raw: &'a [u8], path: &[&str]) -> Option<Cow<'a, str>> {
     let (key, rest) = path.split_first()?;
-    let Some((_, row)) = message.named(key).and_then(|place| Some((place, message.fields().get(place)?)))
-    else {
-        // Perhaps a field of a message that is inlined in JSON.
-        let inline = message
-            .fields()
-            .iter()
-            .filter(|row| row.is_inline())
-            .find(|row| row.target().field(key).is_some())?;
-        return message_text(inline.target(), content(raw, inline)?, path);
+    let row = match message.place_of(name_id(key)?) {
+        Place::Own(place) => message.fields().get(place)?,
+        Place::Nowhere => return None,
+        Place::Inlined => {
+            let has = |row: &&FieldRow| row.is_inline() && row.target().field(key).is_some();
+            let inline = message.fields().iter().find(has)?;
+            return message_text(inline.target(), content(raw, inline)?, path);
+        }
     };
     if row.cardinality == Cardinality::Map {
         return None;

@@ -68,9 +68,8 @@ impl<'a> Object<'a> {
 
     fn json_header(&self) -> Header {
         let mut header = Header::default();
-        let Body::Json { text, root } = &self.body else { return header };
-        let Some(metadata) = scan::member(text, root.clone(), "metadata") else { return header };
-        for (key, value) in scan::members(text, metadata) {
+        let Body::Json { text, metadata: Some(metadata), .. } = &self.body else { return header };
+        for (key, value) in scan::members(text, metadata.clone()) {
             let read = |value| scan::text(text, value).unwrap_or_default().as_ref().into();
             match text.get(key.start + 1..key.end - 1).unwrap_or_default() {
                 b"namespace" => header.namespace = read(value),

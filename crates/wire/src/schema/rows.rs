@@ -147,7 +147,7 @@ pub(super) fn name(id: u16) -> &'static str {
 }
 
 /// The number of a name, if any field, kind or group has it.
-pub(super) fn name_id(text: &str) -> Option<u16> {
+pub(crate) fn name_id(text: &str) -> Option<u16> {
     let (mut low, mut high) = (0, u16::try_from(NAME_ENDS.len()).unwrap_or(u16::MAX));
     while low < high {
         let middle = low + (high - low) / 2;

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::{Error, MAX_DEPTH, output_limit, special};
 use crate::json::Node;
 use crate::proto;
-use crate::schema::{Cardinality, Codec, FieldRow, MAX_FIELDS, Message, Scalar};
+use crate::schema::{Cardinality, Codec, FieldRow, MAX_FIELDS, Message, Place, Scalar, name_id};
 
 /// Appends an object as a message. The result says whether every member was known.
 pub(super) fn message(message: Message, object: Node<'_, '_>, out: &mut Vec<u8>) -> Result<bool, Error> {
@@ -25,6 +25,9 @@ struct Writer<'o> {
 /// The value of each field of a message, in the order of its fields.
 type Found<'t, 'a> = [Option<Node<'t, 'a>>; MAX_FIELDS];
 
+/// No value for any field.
+const NOTHING: Found<'static, 'static> = [None; MAX_FIELDS];
+
 impl Writer<'_> {
     /// Appends the content of a message; nothing stands for the zero one.
     fn message(&mut self, message: Message, object: Option<Node<'_, '_>>, depth: usize) -> Result<(), Error> {
@@ -37,15 +40,13 @@ impl Writer<'_> {
         let object = object.filter(|object| !object.is_null());
         match message.codec() {
             Codec::Plain => {
-                let found = match object {
-                    Some(object) => {
-                        expect(object, b'{', "an object")?;
-                        self.note_unknown(message, object, depth);
-                        find(message, object)
-                    }
-                    None => [None; MAX_FIELDS],
-                };
-                self.fields(message, object, &found, depth)
+                let Some(object) = object else { return self.fields(message, None, &NOTHING, depth) };
+                expect(object, b'{', "an object")?;
+                // The object itself says its type, whatever it is.
+                let has_type = depth == 0 || message.has_type_meta();
+                let (found, complete) = find(message, object, has_type);
+                self.complete &= complete;
+                self.fields(message, Some(object), &found, depth)
             }
             Codec::Quantity => special::write_quantity(object, self.out),
             Codec::IntOrString => special::write_int_or_string(object, self.out),
@@ -72,7 +73,8 @@ impl Writer<'_> {
         for (place, row) in message.by_number() {
             if row.is_inline() {
                 let target = row.target();
-                let inner = object.map_or([None; MAX_FIELDS], |object| find(target, object));
+                // Members of the parent are unknown to it; the parent knows better.
+                let inner = object.map_or(NOTHING, |object| find(target, object, true).0);
                 let start = proto::begin(self.out, row.number.into());
                 self.fields(target, object, &inner, depth + 1)?;
                 proto::end(self.out, start);
@@ -203,26 +205,26 @@ impl Writer<'_> {
             _ => Ok(()),
         }
     }
-
-    fn note_unknown(&mut self, message: Message, object: Node<'_, '_>, depth: usize) {
-        // The object itself says its type, whatever it is.
-        let has_type = depth == 0 || message.has_type_meta();
-        let known =
-            |name: &str| message.field(name).is_some() || has_type && matches!(name, "kind" | "apiVersion");
-        self.complete &= object.members().all(|(name, _)| name.text().is_some_and(|name| known(&name)));
-    }
 }
 
-/// The members of an object that are fields of the message itself. Of two with one name the last counts.
-fn find<'t, 'a>(message: Message, object: Node<'t, 'a>) -> Found<'t, 'a> {
-    let mut found = [None; MAX_FIELDS];
+/// The members of an object that are fields of the message itself, and whether all others are known at least. Of two
+/// with one name the last counts.
+fn find<'t, 'a>(message: Message, object: Node<'t, 'a>, has_type: bool) -> (Found<'t, 'a>, bool) {
+    let mut found = NOTHING;
+    let mut complete = true;
     for (name, value) in object.members() {
-        let place = name.text().and_then(|name| message.named(&name));
-        if let Some(slot) = place.and_then(|place| found.get_mut(place)) {
-            *slot = Some(value);
+        let name = name.text().unwrap_or_default();
+        match name_id(&name).map_or(Place::Nowhere, |id| message.place_of(id)) {
+            Place::Own(place) => {
+                if let Some(slot) = found.get_mut(place) {
+                    *slot = Some(value);
+                }
+            }
+            Place::Inlined => {}
+            Place::Nowhere => complete &= has_type && matches!(&*name, "kind" | "apiVersion"),
         }
     }
-    found
+    (found, complete)
 }
 
 /// Base64 as Go reads it: line breaks are passed over.
