@@ -19,10 +19,11 @@ const SECTION: &str = "8";
 /// The name that people type.
 const PROGRAM: &str = "edgekeep";
 /// Pages written by hand, with the section each belongs to.
-const BY_HAND: [(&str, &str); 2] = [("edgekeep-ipam.8", "8"), ("edgekeep-ipam.json.5", "5")];
+const BY_HAND: [(&str, &str); 3] =
+    [("edgekeep-ipam.8", "8"), ("edgekeep-ipam.json.5", "5"), ("edgekeep-hub.yaml.5", "5")];
 /// Closes every generated page.
-const SEE_ALSO: &str =
-    ".SH SEE ALSO\n.BR edgekeep (8),\n.BR edgekeep\\-ipam (8),\n.BR edgekeep\\-ipam.json (5)\n";
+const SEE_ALSO: &str = ".SH SEE ALSO\n.BR edgekeep (8),\n.BR edgekeep\\-ipam (8),\n\
+    .BR edgekeep\\-ipam.json (5),\n.BR edgekeep\\-hub.yaml (5)\n";
 /// Where each shell of a Debian system looks, under the share directory.
 const COMPLETIONS: [(Shell, &str); 3] = [
     (Shell::Bash, "bash-completion/completions/edgekeep"),
@@ -150,23 +151,29 @@ mod tests {
     #[test]
     fn the_pages_carry_the_day_of_the_last_commit() {
         generated("day", |share| {
-            for page in ["man8/edgekeep.8", "man8/edgekeep-ipam.8", "man5/edgekeep-ipam.json.5"] {
+            let by_hand = ["man8/edgekeep-ipam.8", "man5/edgekeep-ipam.json.5", "man5/edgekeep-hub.yaml.5"];
+            for page in ["man8/edgekeep.8"].into_iter().chain(by_hand) {
                 assert!(text(&share.join("man").join(page)).contains("2027-01-15"), "{page}");
             }
         });
     }
 
     #[test]
-    fn the_page_of_the_configuration_names_every_key_of_its_document() {
-        let page = text(&cargo::workspace_root().join("packaging/man/edgekeep-ipam.json.5"));
-        let document = text(&cargo::workspace_root().join("docs/configuration.md"));
-        let (head, _) = document.split_once("## Which address").unwrap();
-        let keys = head.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
-        let mut count = 0;
-        for key in keys {
-            assert!(page.contains(&format!(".B {key}\n")), "{key} is missing");
-            count += 1;
+    fn the_pages_of_the_configurations_name_every_key_of_their_documents() {
+        let read = |path: &str| text(&cargo::workspace_root().join(path));
+        for (page, document, least) in [
+            ("edgekeep-ipam.json.5", "configuration.md", 9),
+            ("edgekeep-hub.yaml.5", "hub-configuration.md", 17),
+        ] {
+            let (page, document) =
+                (read(&format!("packaging/man/{page}")), read(&format!("docs/{document}")));
+            let head = document.split("## Which address").next().unwrap();
+            let keys = head.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+            let keys: Vec<_> = keys.collect();
+            assert!(keys.len() >= least, "the document no longer has its tables of keys: {keys:?}");
+            for key in keys {
+                assert!(page.contains(&format!(".B {key}\n")), "{key} is missing");
+            }
         }
-        assert!(count >= 9, "docs/configuration.md no longer has its tables of keys");
     }
 }
