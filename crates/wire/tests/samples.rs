@@ -85,10 +85,13 @@ fn the_sample_of_a_watch_event_is_read_and_written_too() {
 
 #[test]
 fn every_sample_has_the_same_header_in_both_encodings_and_takes_a_resource_version() {
-    // A Status has the metadata of a list.
-    for sample in samples().filter(|sample| sample.name != "core.v1.Status") {
+    for sample in samples() {
         let both = [(&sample.json, Encoding::Json), (&sample.protobuf, Encoding::Protobuf)];
         let [json, protobuf] = both.map(|(bytes, encoding)| Object::parse(bytes, encoding).unwrap());
+        // Lists, and a Status, have the metadata of lists.
+        if json.kind().ends_with("List") || json.kind() == "Status" {
+            continue;
+        }
         assert_eq!(json.header(), protobuf.header(), "{}", sample.name);
         assert_eq!(json.owner_references(), protobuf.owner_references(), "{}", sample.name);
         if &*json.resource_version() == "resourceVersionValue" && json.uid() == "uidValue" {
