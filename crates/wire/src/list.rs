@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use crate::json::{self, scan};
 use crate::media::Encoding;
-use crate::object::Object;
+use crate::object::{Object, splice};
 use crate::proto::{self, Envelope, FieldValue, Fields, Malformed};
 use crate::schema::Kind;
 
@@ -159,6 +159,24 @@ fn separate(out: &mut Vec<u8>) {
     }
 }
 
+/// Appends a JSON object without `kind` and `apiVersion`. Where these come first, as the API server writes them, the rest
+/// is not looked at.
+fn push_without_type(out: &mut Vec<u8>, object: &[u8]) {
+    let (mut kind, mut api_version, mut end) = (false, false, 0);
+    for (key, value) in scan::members(object, 0..object.len()).take(2) {
+        kind |= object.get(key.clone()) == Some(b"\"kind\"");
+        api_version |= object.get(key) == Some(b"\"apiVersion\"");
+        end = value.end;
+    }
+    if !(kind && api_version) {
+        out.extend_from_slice(&splice::without_members(object, &["kind", "apiVersion"]));
+        return;
+    }
+    out.push(b'{');
+    let next = scan::next_child(object, end).and_then(|next| object.get(next..));
+    out.extend_from_slice(next.unwrap_or(b"}"));
+}
+
 /// A list in the making: items one after the other, then [`ListWriter::finish`].
 #[derive(Debug)]
 pub struct ListWriter {
@@ -202,9 +220,29 @@ impl ListWriter {
             Encoding::Protobuf => proto::push_bytes(&mut self.out, 2, item.body()),
             Encoding::Json => {
                 separate(&mut self.out);
-                let body = if self.bare_items { item.to_item() } else { Cow::Borrowed(item.body()) };
-                self.out.extend_from_slice(&body);
+                self.push_json(item.body());
             }
+        }
+    }
+
+    /// Adds an object as a store has it: on its own, in the list's encoding. It is hardly looked at, so this is the way
+    /// to write long lists.
+    pub fn push_stored(&mut self, object: &[u8]) -> Result<(), Malformed> {
+        match self.encoding {
+            Encoding::Protobuf => proto::push_bytes(&mut self.out, 2, Envelope::parse(object)?.raw),
+            Encoding::Json => {
+                separate(&mut self.out);
+                self.push_json(object.trim_ascii());
+            }
+        }
+        Ok(())
+    }
+
+    fn push_json(&mut self, object: &[u8]) {
+        if self.bare_items {
+            push_without_type(&mut self.out, object);
+        } else {
+            self.out.extend_from_slice(object);
         }
     }
 

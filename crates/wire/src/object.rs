@@ -4,7 +4,7 @@
 
 mod fields;
 mod header;
-mod splice;
+pub(crate) mod splice;
 
 #[cfg(test)]
 mod tests;

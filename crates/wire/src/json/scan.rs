@@ -97,8 +97,13 @@ fn entry(text: &[u8], of: &Range<usize>, opening: u8) -> Option<usize> {
 
 /// Where the child behind a comma begins.
 fn next(text: &[u8], after: usize, end: usize) -> Option<usize> {
+    next_child(text, after).filter(|child| *child < end)
+}
+
+/// Where the child of an array or object begins that follows the one that ends at a place.
+pub(crate) fn next_child(text: &[u8], after: usize) -> Option<usize> {
     let comma = skip_space(text, after);
-    (comma < end && text.get(comma) == Some(&b',')).then(|| skip_space(text, comma + 1))
+    (text.get(comma) == Some(&b',')).then(|| skip_space(text, comma + 1))
 }
 
 fn skip_space(text: &[u8], at: usize) -> usize {

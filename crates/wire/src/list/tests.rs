@@ -30,10 +30,14 @@ fn a_list_is_put_together_again_to_the_same_bytes() {
     for (bytes, encoding) in both() {
         let list = List::parse(&bytes, encoding).unwrap();
         let mut writer = ListWriter::new(&list.api_version, &list.kind, &list.meta, encoding, bytes.len());
-        for item in &list.items {
+        for (nth, item) in list.items.iter().enumerate() {
             // As a store would have it: an object on its own.
             let alone = item.to_bytes();
-            writer.push(&Object::parse(&alone, encoding).unwrap());
+            if nth == 0 {
+                writer.push(&Object::parse(&alone, encoding).unwrap());
+            } else {
+                writer.push_stored(&alone).unwrap();
+            }
         }
         let again = writer.finish();
         assert_eq!(again.strip_suffix(b"\n").unwrap_or(&again), bytes);
@@ -50,6 +54,25 @@ fn an_empty_list_has_an_empty_array_in_json() {
         assert!(List::parse(&bytes, encoding).unwrap().items.is_empty());
     }
     assert!(List::parse(br#"{"items":null}"#, Encoding::Json).unwrap().items.is_empty());
+}
+
+#[test]
+fn items_go_without_their_type_wherever_it_stands() {
+    for object in [
+        r#"{"kind":"Pod","apiVersion":"v1","metadata":{"name":"a"},"x":1}"#,
+        r#" { "apiVersion" : "v1" , "kind" : "Pod" , "metadata":{"name":"a"},"x":1} "#,
+        r#"{"kind":"Pod","metadata":{"name":"a"},"apiVersion":"v1","x":1}"#,
+        r#"{"metadata":{"name":"a"},"x":1,"kind":"Pod","apiVersion":"v1"}"#,
+        r#"{"metadata":{"name":"a"},"x":1}"#,
+    ] {
+        let mut writer = ListWriter::new("v1", "PodList", &ListMeta::default(), Encoding::Json, 0);
+        writer.push_stored(object.as_bytes()).unwrap();
+        writer.push_stored(br#"{"kind":"Pod","apiVersion":"v1"}"#).unwrap();
+        let list = String::from_utf8(writer.finish()).unwrap();
+        assert!(list.ends_with("\"items\":[{\"metadata\":{\"name\":\"a\"},\"x\":1},{}]}\n"), "{list}");
+    }
+    let mut writer = ListWriter::new("v1", "PodList", &ListMeta::default(), Encoding::Protobuf, 0);
+    assert!(writer.push_stored(b"{}").is_err());
 }
 
 #[test]

@@ -225,7 +225,7 @@ fn insert_at(document: &[u8], object: Range<usize>, members: &[u8]) -> Vec<u8> {
 }
 
 /// A JSON object without those of its members that have one of these names.
-pub(super) fn without_members<'a>(object: &'a [u8], names: &[&str]) -> Cow<'a, [u8]> {
+pub(crate) fn without_members<'a>(object: &'a [u8], names: &[&str]) -> Cow<'a, [u8]> {
     let Some(root) = scan::root(object) else { return Cow::Borrowed(object) };
     let drop =
         |key: &Range<usize>| scan::text(object, key.clone()).is_some_and(|key| names.contains(&key.as_ref()));
