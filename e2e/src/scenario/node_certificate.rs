@@ -16,8 +16,9 @@ use crate::run_dir::RunDir;
 use crate::scenario::{Options, node_hub};
 use crate::sys;
 
-/// How long the cluster signs for: shorter than the time for which the link is cut.
-const SIGNED_FOR: Duration = Duration::from_secs(100);
+/// How long the cluster signs for. The signer dates certificates back by five minutes
+/// (`pkg/controller/certificates/authority`), so that this leaves a hundred seconds: less than the link is cut for.
+const SIGNED_FOR: Duration = Duration::from_secs(300 + 100);
 /// How long what has to happen within a certificate's life may take.
 const LIFE: Duration = Duration::from_secs(200);
 const REQUESTS: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
@@ -36,7 +37,7 @@ pub async fn run(dir: &RunDir, options: &Options, checks: &mut Checks) -> Result
 }
 
 async fn play(cluster: &mut Cluster<'_>, hub: &mut Hub) -> Result<()> {
-    // Signers date short certificates back by more than their life, so that kubelet's own rotation never ends.
+    // What is left of such a certificate is the part in which kubelet asks for the next one without end.
     let defaults = cluster.stage.node.etc().join("default");
     fs::create_dir_all(&defaults)?;
     fs::write(defaults.join("kubelet"), "KUBELET_EXTRA_ARGS=--rotate-certificates=false\n")?;

@@ -206,9 +206,7 @@ impl Peer {
         let name = user.as_ref().map(|user| user.name.clone()).unwrap_or_default();
         let answered = match &body {
             Ok(body) => self.answer(user, &parts, body, &accept, upgrade).await,
-            Err(e) if e.is::<LengthLimitError>() => {
-                Err(Status::too_large(&format!("limit is {MAX_BODY}")))
-            }
+            Err(e) if e.is::<LengthLimitError>() => Err(Status::too_large(&format!("limit is {MAX_BODY}"))),
             Err(e) => Err(Status::bad_request(e.to_string())),
         };
         let reply = answered.unwrap_or_else(|status| refusal(&status, &accept, None));
