@@ -9,6 +9,7 @@ mod link;
 mod main_plugins;
 mod node_certificate;
 mod node_direct;
+mod node_figures;
 mod node_hub;
 mod openyurt;
 mod rollback;
@@ -32,7 +33,7 @@ pub struct Options {
 }
 
 /// Every scenario, in the order in which `all` plays them, with what it shows.
-pub const ALL: [(&str, &str); 13] = [
+pub const ALL: [(&str, &str); 14] = [
     ("ipam", "pods keep their addresses through restarts, a killed runtime and reboots"),
     ("alternation", "stock host-local and edgekeep-ipam take turns on one dataDir under running pods"),
     ("rollback", "back to stock host-local with pods running and edgekeep-ipam wiped from the node"),
@@ -48,6 +49,7 @@ pub const ALL: [(&str, &str); 13] = [
         "kubelet and kube-proxy behind the hub: adopted, cut off, slowed down, the hub killed, reverted",
     ),
     ("node-certificate", "the node's certificate renewed by the hub, ended while cut off, and got anew"),
+    ("node-figures", "what the hub costs: the same requests directly and through it"),
     ("node-direct", "a real node and its cloud without a hub: a whole day, and what can befall the link"),
 ];
 
@@ -69,6 +71,7 @@ pub async fn run(name: &str, dir: &RunDir, options: &Options, checks: &mut Check
         "openyurt" => openyurt::run(dir, options, checks).await,
         "node-hub" => node_hub::run(dir, options, checks).await,
         "node-certificate" => node_certificate::run(dir, options, checks).await,
+        "node-figures" => node_figures::run(dir, options, checks).await,
         "node-direct" => node_direct::run(dir, options, checks).await,
         "churn" => churn::run(dir, options, checks),
         _ => bail!("there is no scenario {name}"),

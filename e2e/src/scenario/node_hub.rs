@@ -55,10 +55,7 @@ pub async fn adopt(cluster: &mut Cluster<'_>, hub: &mut Hub) -> Result<()> {
         Err(anyhow!(dry))
     };
     cluster.stage.check(step, "a dry run shows what would change and changes nothing", shown);
-    hub.run(&cluster.stage.node, &["adopt", "kubelet"])?;
-    let access = Hub::access(&cluster.stage.node)?;
-    KubeProxy::configure(&cluster.stage.node, &access, &cluster.cloud.token("kube-system", KUBE_PROXY)?)?;
-    cluster.restart_node_programs()?;
+    behind(cluster, hub)?;
     let renewed = cluster.kubelet_is_heard().await;
     cluster.stage.check(step, "kubelet is heard through the hub", renewed);
     let alone = sys::until("only the hub talks to the cloud", READY, || only_the_hub(cluster)).await;
@@ -68,6 +65,18 @@ pub async fn adopt(cluster: &mut Cluster<'_>, hub: &mut Hub) -> Result<()> {
 
 fn said(status: &Value, pointer: &str) -> String {
     status.pointer(pointer).map(Value::to_string).unwrap_or_default()
+}
+
+/// Brings kubelet and kube-proxy behind the hub, which runs.
+///
+/// # Errors
+///
+/// One could not be brought there or started.
+pub fn behind(cluster: &mut Cluster<'_>, hub: &Hub) -> Result<()> {
+    hub.run(&cluster.stage.node, &["adopt", "kubelet"])?;
+    let access = Hub::access(&cluster.stage.node)?;
+    KubeProxy::configure(&cluster.stage.node, &access, &cluster.cloud.token("kube-system", KUBE_PROXY)?)?;
+    cluster.restart_node_programs()
 }
 
 /// That every connection from the node to the API server is the hub's.
