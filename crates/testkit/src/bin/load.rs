@@ -134,11 +134,14 @@ async fn get(path: &str, rate: u32, seconds: u32, targets: &[&str]) -> Result<()
     let mut tick = tokio::time::interval(Duration::from_secs(1) / rate);
     for _ in 0..rate * seconds {
         tick.tick().await;
-        // One after the other: what slows one down in this moment slows the other down too.
+        // One after the other: what slows one down in this moment slows the other down too. Each goes first as often as
+        // the others: the first wakes everybody up.
         for target in &mut all {
             target.get(path).await?;
         }
+        all.rotate_left(1);
     }
+    all.sort_by_key(|target| targets.iter().position(|words| words.starts_with(&target.name)));
     let reports: Vec<_> = all.iter_mut().map(Target::report).collect();
     println!("{}", json!({ "path": path, "rate": rate, "seconds": seconds, "targets": reports }));
     Ok(())
