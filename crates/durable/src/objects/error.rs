@@ -85,6 +85,11 @@ impl fmt::Display for Error {
                 "no space to write {}: nothing more is stored until there is; what is stored can be read",
                 path.display()
             ),
+            Error::Io { what, path, source } if source.kind() == io::ErrorKind::TimedOut => write!(
+                f,
+                "cannot {what} {0}: another process has it; end that one first (`fuser -v {0}/lock` names it)",
+                path.display()
+            ),
             Error::Io { what, path, source } => write!(f, "cannot {what} {}: {source}", path.display()),
             Error::Newer { path, version } => write!(
                 f,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use super::frame::{self, BAD, DOUBTFUL, HEADER, Header, Item, Kind, Parsed};
 use super::index::{Id, Index};
@@ -18,12 +19,15 @@ use crate::place::{create_dir_durably, flush_way_to};
 pub struct Opened<F: Fs> {
     /// The log.
     pub log: Log<F>,
-    /// What was met on the way, at most [`MAX_TROUBLES`].
+    /// What was met on the way, the first thousand of it.
     pub troubles: Vec<Trouble>,
 }
 
+/// Held by the process that has the log.
+const LOCK: &str = "lock";
+
 /// So many troubles are told; whoever has more has one.
-pub const MAX_TROUBLES: usize = 1000;
+const MAX_TROUBLES: usize = 1000;
 
 /// A file with the name of a segment.
 struct Candidate<T> {
@@ -59,7 +63,7 @@ impl<F: Fs> Log<F> {
         let failed = |what| move |source| Error::Io { what, path: dir.to_path_buf(), source };
         create_dir_durably(&fs, dir, 0o700).map_err(failed("create"))?;
         let lock =
-            open_file(&fs, &dir.join("lock"), Open::Create(0o600)).map_err(failed("open the lock of"))?;
+            open_file(&fs, &dir.join(LOCK), Open::Create(0o600)).map_err(failed("open the lock of"))?;
         lock.lock(settings.wait).map_err(failed("lock"))?;
         let mut candidates = candidates(&fs, dir)?;
         // Whoever made the newest file may have died before its name was durable.
@@ -123,6 +127,20 @@ impl<F: Fs> Log<F> {
             log.go_on(newest)?;
         }
         Ok(Opened { log, troubles })
+    }
+
+    /// Throws away all that a log has, for good: for one that can be filled again. The log must be closed.
+    ///
+    /// # Errors
+    /// When another process has it, or the disk does not answer; then part of it may be left.
+    pub fn remove(fs: &F, dir: &Path, wait: Duration) -> Result<(), Error> {
+        let failed = |what| move |source| Error::Io { what, path: dir.to_path_buf(), source };
+        let lock = match fs.open(&dir.join(LOCK), Open::Write) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other.map_err(failed("open the lock of"))?,
+        };
+        lock.lock(wait).map_err(failed("lock"))?;
+        segment::remove_all(fs, dir).map_err(failed("empty"))
     }
 
     /// Goes on in the newest segment.

@@ -82,8 +82,12 @@ impl<E: Engine> Rounds<E> {
         for Job { batch, until, done } in jobs {
             bytes += batch.bytes();
             let appended = self.engine.append(&batch).map_err(Arc::new);
-            // What was asked for is not what was refused: the next caller may have better luck.
-            self.failing = appended.as_ref().err().cloned();
+            match &appended {
+                Ok(()) => self.failing = None,
+                Err(error) if matches!(**error, Error::Io { .. }) => self.failing = Some(Arc::clone(error)),
+                // The batch is at fault, not the store.
+                Err(_) => {}
+            }
             match (appended, until) {
                 (Ok(()), Durability::Flushed) => waiting.push(done),
                 (appended, _) => done(appended),

@@ -23,7 +23,9 @@ pub(super) fn path(dir: &Path, number: u32) -> PathBuf {
 /// The number of the segment that a file of this name is.
 pub(super) fn number(name: &str) -> Option<u32> {
     let digits = name.strip_prefix(PREFIX).filter(|digits| digits.len() == 10)?;
-    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+    let number: u32 = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())??;
+    // No log comes so far; the numbers behind it must not run out by a file that somebody put there.
+    (number < u32::MAX / 2).then_some(number)
 }
 
 /// A file of the log, open.
@@ -221,6 +223,20 @@ pub(super) fn read(file: &impl File, offset: u32, len: u32) -> io::Result<Vec<u8
 /// A place in a segment as a number; segments are far smaller than what this cuts off.
 pub(super) fn offset(at: u64) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+/// Removes every file of a log but its lock, durably: what a power cut brought back would be a log of its own.
+pub(super) fn remove_all<F: Fs>(fs: &F, dir: &Path) -> io::Result<()> {
+    let mut names = Vec::new();
+    fs.read_dir(dir, &mut |name| {
+        let ours = number(name).is_some() || name == UNFINISHED || name.starts_with(DAMAGED);
+        names.extend(ours.then(|| name.to_owned()));
+        Ok(())
+    })?;
+    // The oldest first, so that a log of which only a part is removed is one whose beginning is missing.
+    names.sort_unstable();
+    names.iter().try_for_each(|name| fs.remove_file(&dir.join(name)))?;
+    fs.sync_dir(dir)
 }
 
 /// How many damaged segments are kept aside.

@@ -163,6 +163,24 @@ fn p5_damage_costs_the_records_it_hits_and_is_told() {
     }
 }
 
+#[test]
+fn the_check_catches_damage_that_no_checksum_tells() {
+    let (disk, _) = of(&[(b"a", Some(b"old")), (b"a", Some(b"new"))]);
+    let model = Model::from([(b"a".to_vec(), vec![None, Some(b"old".to_vec()), Some(b"new".to_vec())])]);
+    check(&disk, &model).unwrap();
+    let (disk, at) = of(&[(b"a", Some(b"old")), (b"a", Some(b"new"))]);
+    let mut bytes = disk.read(FIRST).unwrap();
+    let at = usize::try_from(at[1]).unwrap();
+    bytes[at + 41] ^= 1;
+    let sum = crc32fast::hash(&bytes[at + 41..at + 44]);
+    bytes[at + 8..at + 12].copy_from_slice(&sum.to_le_bytes());
+    let sum = crc32fast::hash(&bytes[at + 8..at + 41]);
+    bytes[at + 4..at + 8].copy_from_slice(&sum.to_le_bytes());
+    disk.write(FIRST, &bytes).unwrap();
+    let objection = check(&disk, &model).unwrap_err();
+    assert!(objection.contains("a value that it never had"), "{objection}");
+}
+
 /// One log of these records in one segment, closed; where each frame begins.
 fn of(records: &[(&[u8], Option<&[u8]>)]) -> (PowerCutFs, Vec<u64>) {
     let disk = PowerCutFs::new();

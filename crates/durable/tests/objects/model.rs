@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use durable::objects::{Batch, Error, Log, MAX_KEY, MAX_VALUE, Settings};
 use proptest::collection::vec;
@@ -121,4 +122,35 @@ fn a_flush_flushes_one_file_and_opening_reads_no_values() {
     let before = process.calls();
     assert!(log.get(&7u32.to_le_bytes()).unwrap().is_some());
     assert_eq!(process.calls() - before, 1, "a read is one call");
+}
+
+#[test]
+fn a_log_has_one_process_at_a_time() {
+    let disk = PowerCutFs::new();
+    let first = Log::open(disk.process(), Path::new(DIR), settings(1, 0)).unwrap().log;
+    let error = Log::open(disk.process(), Path::new(DIR), settings(2, 0)).map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains("another process has it"), "{error}");
+    assert!(Log::remove(&disk.process(), Path::new(DIR), Duration::from_secs(1)).is_err());
+    drop(first);
+    assert!(Log::open(disk.process(), Path::new(DIR), settings(2, 0)).is_ok());
+}
+
+#[test]
+fn a_log_that_was_thrown_away_stays_away_and_its_place_takes_another() {
+    for seed in 0..100 {
+        let disk = PowerCutFs::new();
+        Log::remove(&disk, Path::new(DIR), Duration::ZERO).unwrap();
+        let mut log = Log::open(disk.process(), Path::new(DIR), settings(1, 0)).unwrap().log;
+        for n in 0..60u32 {
+            log.append(&Batch::new().put(n.to_le_bytes(), vec![1; 400])).unwrap();
+        }
+        log.close().unwrap();
+        Log::remove(&disk.process(), Path::new(DIR), Duration::ZERO).unwrap();
+        let mut log = Log::open(disk.process(), Path::new(DIR), settings(2, 0)).unwrap().log;
+        log.append(&Batch::new().put(*b"new", *b"x")).unwrap();
+        log.flush().unwrap();
+        disk.power_cut(seed);
+        let opened = Log::open(disk.process(), Path::new(DIR), settings(3, 0)).unwrap();
+        assert_eq!((opened.log.usage().records, opened.troubles), (1, vec![]), "seed {seed}");
+    }
 }
