@@ -15,6 +15,8 @@ use crate::sys;
 pub const NAME: &str = "hub";
 /// Where it serves.
 pub const ADDRESS: &str = "127.0.0.1:10461";
+/// The link-local address at which it serves too.
+pub const LINK_LOCAL: &str = "169.254.77.1";
 /// The certificate of its authority, below the node's /var/lib.
 const AUTHORITY: &str = "edgekeep/hub/pki/ca.crt";
 /// How long it may take to come up or to notice something, on a machine that others use too.

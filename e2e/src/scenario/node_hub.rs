@@ -8,8 +8,9 @@ use testkit::relay::Shape;
 use crate::checks::Checks;
 use crate::cloud::{self, KUBE_PROXY};
 use crate::cluster::{Cluster, READY, text_at};
-use crate::hub::Hub;
+use crate::hub::{self, Hub};
 use crate::kube_proxy::KubeProxy;
+use crate::kubeconfig::Access;
 use crate::kubelet::NODE;
 use crate::run_dir::RunDir;
 use crate::scenario::Options;
@@ -60,11 +61,24 @@ pub async fn adopt(cluster: &mut Cluster<'_>, hub: &mut Hub) -> Result<()> {
     cluster.stage.check(step, "kubelet is heard through the hub", renewed);
     let alone = sys::until("only the hub talks to the cloud", READY, || only_the_hub(cluster)).await;
     cluster.stage.check(step, "no other program of the node has a connection to the cloud", alone);
+    let reached = link_local(cluster);
+    cluster.stage.check(step, "the hub is reached at its link-local address, which came after it", reached);
     Ok(())
 }
 
 fn said(status: &Value, pointer: &str) -> String {
     status.pointer(pointer).map(Value::to_string).unwrap_or_default()
+}
+
+/// The address that pods use: the hub listens there already when it is added to the node.
+fn link_local(cluster: &Cluster<'_>) -> Result<String> {
+    let node = &cluster.stage.node;
+    node.run(&["ip", "address", "replace", &format!("{}/32", hub::LINK_LOCAL), "dev", "lo"])?;
+    let access = Hub::access(node)?;
+    let server = access.server.replace("127.0.0.1", hub::LINK_LOCAL);
+    let config = cluster.admin_kubeconfig(&Access { name: "hub-link-local", server, ..access })?;
+    let kubectl = cluster.programs.kubernetes("kubectl");
+    node.run(&[&kubectl, "--kubeconfig", &config, "get", "--raw", "/readyz"])
 }
 
 /// Brings kubelet and kube-proxy behind the hub, which runs.

@@ -1,7 +1,7 @@
 //! What passes through: piece by piece, both ways, and one client's slowness is its own.
 
 use serde_json::json;
-use testkit::cloud::{Rule, User};
+use testkit::cloud::{Authority, Rule, User};
 
 use crate::bench::{Bench, Client, next, soon, until};
 
@@ -126,4 +126,75 @@ async fn both_versions_of_http_are_spoken_and_the_cloud_is_asked_in_one() {
     let seen = bench.cloud.requests();
     assert!(seen.iter().all(|one| one.http == "HTTP/2.0"), "{seen:?}");
     assert_eq!(seen[0].connection, seen[1].connection);
+}
+
+/// An API server that answers everything with the same bytes and headers.
+async fn parrot(
+    authority: &Authority,
+    body: &'static [u8],
+    headers: &'static [(&str, &str)],
+) -> std::net::SocketAddr {
+    let own = authority.server(&["127.0.0.1"], (0, 7_000_000_000));
+    let identity = hub::tls::identity(own.certificate.as_bytes(), own.key.as_bytes()).unwrap();
+    let acceptor =
+        tokio_rustls::TlsAcceptor::from(hub::tls::server(hub::tls::Current::new(identity)).unwrap());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(stream) = acceptor.accept(stream).await else { continue };
+            let service = hyper::service::service_fn(move |_| async move {
+                let mut answer =
+                    hyper::Response::new(http_body_util::Full::new(hyper::body::Bytes::from_static(body)));
+                for (name, value) in headers {
+                    answer.headers_mut().append(*name, value.parse().unwrap());
+                }
+                Ok::<_, std::convert::Infallible>(answer)
+            });
+            let h2 = stream.get_ref().1.alpn_protocol() == Some(hub::tls::H2);
+            let stream = hyper_util::rt::TokioIo::new(stream);
+            tokio::spawn(async move {
+                let executor = hyper_util::rt::TokioExecutor::new();
+                if h2 {
+                    drop(
+                        hyper::server::conn::http2::Builder::new(executor)
+                            .serve_connection(stream, service)
+                            .await,
+                    );
+                } else {
+                    drop(hyper::server::conn::http1::Builder::new().serve_connection(stream, service).await);
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn what_is_compressed_stays_as_it_is_and_headers_come_back_as_they_are() {
+    const ZIPPED: &[u8] = b"\x1f\x8b\x08\0\0\0\0\0\0\xff not even valid";
+    const HEADERS: &[(&str, &str)] = &[
+        ("content-encoding", "gzip"),
+        ("audit-id", "7"),
+        ("warning", "299 - \"a\""),
+        ("warning", "299 - \"b\""),
+    ];
+    let authority = Authority::new("kubernetes", (0, 7_000_000_000));
+    let address = parrot(&authority, ZIPPED, HEADERS).await;
+    let bench = Bench::with(|config, cloud, dir| {
+        let node = authority.client(&User::node(crate::bench::NODE), (0, 7_000_000_000));
+        let user = crate::bench::certificate(&node);
+        let text = crate::bench::kubeconfig(&format!("https://{address}"), &authority.certificate, &user);
+        config.kubeconfig = dir.join("parrot.conf");
+        std::fs::write(&config.kubeconfig, text).unwrap();
+        let _ = cloud;
+    })
+    .await;
+    for mut client in [bench.as_kubelet().await, bench.client1(Some(&bench.kubelet())).await] {
+        let answer = client.get("/api/v1/pods", &[("accept-encoding", "gzip")]).await;
+        assert_eq!(answer.body, ZIPPED);
+        assert_eq!(answer.headers["content-encoding"], "gzip");
+        assert_eq!(answer.headers["audit-id"], "7");
+        assert_eq!(answer.headers.get_all("warning").iter().count(), 2);
+    }
 }
