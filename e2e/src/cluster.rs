@@ -4,12 +4,13 @@
 use std::fs;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 use serde_json::{Value, json};
 use testkit::relay::Shape;
 
 use crate::checks::Checks;
 use crate::cloud::{self, ADMIN, Cloud, KUBE_PROXY, last_words};
+use crate::fields::text_at;
 use crate::kube_proxy::{self, KubeProxy};
 use crate::kubeconfig::{Access, Credential};
 use crate::kubelet::{self, Kubelet, NODE};
@@ -19,7 +20,7 @@ use crate::scenario;
 use crate::slow::Slow;
 use crate::stage::Stage;
 use crate::wan::{Traffic, Wan};
-use crate::{cni, image, runtime, sys};
+use crate::{cni, image, sys};
 
 /// How long the node may take until it is ready, on a machine that others use too.
 pub const READY: Duration = Duration::from_secs(60);
@@ -226,17 +227,22 @@ impl<'a> Cluster<'a> {
         self.wan.silent_since(before, &self.cloud.machine)
     }
 
-    /// Hands back how the play went; if it went wrong, shows what the programs said last.
+    /// Hands back how the play went; if it went wrong, shows what the programs said last and keeps their logs.
     ///
     /// # Errors
     ///
     /// That of the play.
-    pub fn close(self, played: Result<()>) -> Result<()> {
-        if played.is_err() {
+    pub fn close(self, played: Result<()>, options: &scenario::Options) -> Result<()> {
+        if self.stage.went_wrong(&played) {
             self.stage.checks.note(&self.cloud.last_words());
-            for program in [kubelet::NAME, kube_proxy::NAME, runtime::NAME] {
+            for program in [kubelet::NAME, kube_proxy::NAME] {
                 self.stage.checks.note(&last_words(&self.stage.node, program));
             }
+            let kept = options.cache.join("e2e/logs");
+            for (machine, name) in [(&self.stage.node, "node"), (&self.cloud.machine, "cloud")] {
+                machine.keep_logs(&kept.join(name))?;
+            }
+            self.stage.checks.note(&format!("all logs are kept in {}", kept.display()));
         }
         self.stage.close(played)
     }
@@ -251,13 +257,4 @@ fn pod_network() -> Value {
     });
     let port_map = json!({"type": "portmap", "snat": true, "capabilities": {"portMappings": true}});
     cni::list(&[cni::bridge(&ipam), port_map])
-}
-
-/// The text at `pointer`.
-///
-/// # Errors
-///
-/// There is none.
-pub fn text_at<'v>(value: &'v Value, pointer: &str) -> Result<&'v str> {
-    value.pointer(pointer).and_then(Value::as_str).ok_or_else(|| anyhow!("no text at {pointer}"))
 }

@@ -127,7 +127,6 @@ fn configuration(cgroup_root: &str) -> Value {
         "authorization": {"mode": "Webhook"},
         "cgroupDriver": "cgroupfs",
         "cgroupRoot": format!("/{cgroup_root}"),
-        "cgroupsPerQOS": false,
         "clusterDNS": ["10.96.0.10"],
         "clusterDomain": "cluster.local",
         "enforceNodeAllocatable": [],

@@ -164,6 +164,20 @@ impl Machine {
         fs::read_to_string(self.log_path(name)).unwrap_or_default()
     }
 
+    /// Copies all logs into `kept`, in place of what is there.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written.
+    pub fn keep_logs(&self, kept: &Path) -> Result<()> {
+        if kept.exists() {
+            fs::remove_dir_all(kept).with_context(|| format!("cannot remove {}", kept.display()))?;
+        }
+        fs::create_dir_all(kept).with_context(|| format!("cannot make {}", kept.display()))?;
+        let log = self.directory.join("log/.");
+        sys::output(sys::command(&["cp", "--recursive"]).arg(log).arg(kept)).map(drop)
+    }
+
     fn log_path(&self, name: &str) -> PathBuf {
         self.directory.join("log").join(format!("{name}.log"))
     }
@@ -180,6 +194,7 @@ impl Machine {
     pub fn boot(&mut self) -> Result<()> {
         let boot_id = sys::uuid()?;
         netns::add(&self.name)?;
+        cgroup::make(&self.name)?;
         let network = format!("--net={}", netns::path(&self.name).display());
         let mut holder = sys::command(&["setpriv", "--pdeathsig", "KILL", "nsenter", &network])
             .args(["unshare", "--uts", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc"])

@@ -5,10 +5,13 @@
 
 mod cgroup;
 mod checks;
+mod clientgo;
 mod cloud;
 mod cluster;
 mod cni;
 mod cri;
+mod diary;
+mod fields;
 mod hub;
 mod image;
 mod kube_proxy;

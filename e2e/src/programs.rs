@@ -11,6 +11,8 @@ pub struct Programs {
     kubernetes: PathBuf,
     /// The program `edgekeep`.
     edgekeep: PathBuf,
+    /// The client made of client-go.
+    pub clientgo: PathBuf,
 }
 
 impl Programs {
@@ -23,7 +25,11 @@ impl Programs {
         let place = |name: &str| {
             env::var_os(name).map(PathBuf::from).with_context(|| format!("{name} is not set; start e2e/run"))
         };
-        Ok(Self { kubernetes: place("EDGEKEEP_KUBERNETES")?, edgekeep: place("EDGEKEEP")? })
+        Ok(Self {
+            kubernetes: place("EDGEKEEP_KUBERNETES")?,
+            edgekeep: place("EDGEKEEP")?,
+            clientgo: place("EDGEKEEP_CLIENTGO")?,
+        })
     }
 
     /// The path of a Kubernetes program, kubectl included.

@@ -95,7 +95,7 @@ fn remove_leftovers(runs: &Path) {
 }
 
 fn remove(path: &Path, name: &str) -> Result<()> {
-    let groups = cgroup::remove(name);
+    let groups = cgroup::remove(name).and(cgroup::remove(&format!("{name}-cloud")));
     let network = netns::delete_all(name);
     fs::remove_dir_all(path).with_context(|| format!("cannot remove {}", path.display()))?;
     groups.and(network)

@@ -89,13 +89,18 @@ impl<'a> Stage<'a> {
         })
     }
 
+    /// Whether the play broke off or a check of it failed.
+    pub fn went_wrong(&self, played: &Result<()>) -> bool {
+        played.is_err() || self.checks.failed() > self.failed_before
+    }
+
     /// Hands back how the play went; if it went wrong, tells what the runtime complained of and keeps its log.
     ///
     /// # Errors
     ///
     /// That of the play.
     pub fn close(self, played: Result<()>) -> Result<()> {
-        if played.is_err() || self.checks.failed() > self.failed_before {
+        if self.went_wrong(&played) {
             let log = self.node.log(runtime::NAME);
             for line in runtime::complaints(&log, 8) {
                 self.checks.note(line);

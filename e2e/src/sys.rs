@@ -74,7 +74,7 @@ pub fn wait_until(limit: Duration, mut ready: impl FnMut() -> bool) -> bool {
     }
 }
 
-/// Asks `ready` every 50 ms until it answers, at most for `limit`, and hands its answer back.
+/// Asks `ready` five times a second until it answers, at most for `limit`, and hands its answer back.
 ///
 /// # Errors
 ///
@@ -87,7 +87,7 @@ pub async fn until<T>(what: &str, limit: Duration, mut ready: impl FnMut() -> Re
             Err(error) if Instant::now() >= end => {
                 return Err(error.context(format!("{what}: not within {limit:?}")));
             }
-            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
         }
     }
 }

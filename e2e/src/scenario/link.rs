@@ -5,7 +5,8 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use testkit::relay::Shape;
 
-use crate::cluster::{Cluster, READY, text_at};
+use crate::cluster::{Cluster, READY};
+use crate::fields::text_at;
 use crate::kubelet::NODE;
 use crate::reach::{self, Reach};
 use crate::{netns, sys};

@@ -2,6 +2,7 @@
 
 mod alternation;
 mod churn;
+mod day;
 mod flannel;
 mod ipam;
 mod killed_between;

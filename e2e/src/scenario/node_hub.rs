@@ -7,7 +7,8 @@ use testkit::relay::Shape;
 
 use crate::checks::Checks;
 use crate::cloud::{self, KUBE_PROXY};
-use crate::cluster::{Cluster, READY, text_at};
+use crate::cluster::{Cluster, READY};
+use crate::fields::text_at;
 use crate::hub::{self, Hub};
 use crate::kube_proxy::KubeProxy;
 use crate::kubeconfig::Access;
@@ -25,7 +26,7 @@ pub async fn run(dir: &RunDir, options: &Options, checks: &mut Checks) -> Result
     let mut cluster = Cluster::set_up(dir, options, "node-hub", cloud::Options::default(), checks).await?;
     let mut hub = Hub::new(&cluster.programs);
     let played = play(&mut cluster, &mut hub).await;
-    cluster.close(played)
+    cluster.close(played, options)
 }
 
 async fn play(cluster: &mut Cluster<'_>, hub: &mut Hub) -> Result<()> {
