@@ -121,6 +121,13 @@ fn a_resource_version_is_put_where_there_was_none() {
 }
 
 #[test]
+fn a_resource_version_is_put_where_its_number_belongs() {
+    let object = proto::envelope("v1", "Pod", b"\x0a\x09\x0a\x01a\x38\x07\x72\x02f1\x12\x00");
+    let expected = proto::envelope("v1", "Pod", b"\x0a\x0c\x0a\x01a\x32\x01\x35\x38\x07\x72\x02f1\x12\x00");
+    assert_eq!(with_resource_version(&object, Encoding::Protobuf, "5").unwrap(), expected);
+}
+
+#[test]
 fn unknown_fields_survive_a_splice() {
     let mut meta = Vec::new();
     proto::push_string(&mut meta, 1, "a");
