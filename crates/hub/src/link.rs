@@ -90,6 +90,7 @@ pub struct Link {
     /// Probes sent in this suspicion, or attempts in vain since the cloud is gone.
     probes: u32,
     next_probe: Moment,
+    last_probe: Moment,
     probing: bool,
     /// How much silence raises suspicion: grows while the API server is known to be there but slow.
     patience: Duration,
@@ -107,6 +108,7 @@ impl Link {
             last_heard: now,
             probes: 0,
             next_probe: now,
+            last_probe: now,
             probing: false,
             patience: SUSPICION,
         }
@@ -150,8 +152,9 @@ impl Link {
                 self.begin_silence(now);
             }
         } else if !self.probing {
-            // Only a whole answer ends an absence, but there is reason to ask for one.
-            self.next_probe = self.next_probe.min(now);
+            // Only a whole answer ends an absence, but there is reason to ask for one soon; the last bytes of an attempt
+            // in vain are none to ask again at once.
+            self.next_probe = self.next_probe.min(now.max(self.last_probe + PAUSE.0));
         }
     }
 
@@ -200,7 +203,9 @@ impl Link {
     pub fn tick(&mut self, now: Moment, jitter: u32) -> Option<Action> {
         if !self.is_up() {
             let due = !self.probing && now >= self.next_probe;
-            self.probing |= due;
+            if due {
+                (self.probing, self.last_probe) = (true, now);
+            }
             return due.then_some(Action::Probe);
         }
         let Some(since) = self.silent_since else { return self.tick_idle(now) };

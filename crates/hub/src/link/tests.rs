@@ -141,9 +141,22 @@ fn bytes_on_an_old_connection_bring_the_next_attempt_forward_but_are_not_enough(
     let mut link = Link::new(ms(0));
     link.tick(ms(0), 0);
     link.probe_failed(ms(1), Why::Silent, u32::MAX);
-    link.heard(ms(100));
+    link.probe_failed(ms(2), Why::Silent, u32::MAX);
+    link.heard(ms(900));
     assert!(!link.is_up());
-    assert_eq!(link.wake(), ms(100));
+    assert_eq!(link.wake(), ms(900));
+}
+
+#[test]
+fn the_last_bytes_of_an_attempt_in_vain_do_not_start_the_next_one() {
+    let mut link = Link::new(ms(0));
+    for n in 0..5 {
+        let at = link.wake();
+        assert_eq!(link.tick(at, u32::MAX), Some(Action::Probe));
+        link.probed(at + ms(1), 500, u32::MAX);
+        link.heard(at + ms(2));
+        assert!(link.wake() >= at + PAUSE.0, "attempt {n}");
+    }
 }
 
 #[test]
