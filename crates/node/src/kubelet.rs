@@ -1,7 +1,7 @@
 //! `adopt kubelet` and `revert kubelet`: kubelet talks to the hub, with a certificate that the hub made, and goes back.
 //!
 //! Two files bring it there, a kubeconfig and a drop-in that hands it over in kubeadm's own variable; what kubeadm and
-//! kubelet wrote stays untouched, so that the way back is to take the drop-in away. Read ([`machine`]), decide ([`unit`],
+//! kubelet wrote stays untouched, so that the way back is to take the drop-in away. Read ([`machine`]), decide ([`mod@unit`],
 //! [`flags`], [`plan`], [`certificates`]), keep a copy ([`crate::manifest`]), change. Invariants:
 //!
 //! - The drop-in comes after all that it names and goes before it: kubelet can start at any moment.
