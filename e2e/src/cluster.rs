@@ -232,13 +232,13 @@ impl<'a> Cluster<'a> {
     /// # Errors
     ///
     /// That of the play.
-    pub fn close(self, played: Result<()>, options: &scenario::Options) -> Result<()> {
+    pub fn close(self, played: Result<()>) -> Result<()> {
         if self.stage.went_wrong(&played) {
             self.stage.checks.note(&self.cloud.last_words());
             for program in [kubelet::NAME, kube_proxy::NAME] {
                 self.stage.checks.note(&last_words(&self.stage.node, program));
             }
-            let kept = options.cache.join("e2e/logs");
+            let kept = self.stage.keepsakes().join("logs");
             for (machine, name) in [(&self.stage.node, "node"), (&self.cloud.machine, "cloud")] {
                 machine.keep_logs(&kept.join(name))?;
             }

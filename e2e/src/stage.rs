@@ -89,6 +89,11 @@ impl<'a> Stage<'a> {
         })
     }
 
+    /// Where what outlives a run is kept for people.
+    pub fn keepsakes(&self) -> PathBuf {
+        self.cache.join("e2e")
+    }
+
     /// Whether the play broke off or a check of it failed.
     pub fn went_wrong(&self, played: &Result<()>) -> bool {
         played.is_err() || self.checks.failed() > self.failed_before
@@ -105,7 +110,7 @@ impl<'a> Stage<'a> {
             for line in runtime::complaints(&log, 8) {
                 self.checks.note(line);
             }
-            let kept = self.cache.join(format!("e2e/containerd-{}.log", self.scenario));
+            let kept = self.keepsakes().join(format!("containerd-{}.log", self.scenario));
             fs::write(&kept, log)?;
             self.checks.note(&format!("the runtime's log is kept as {}", kept.display()));
         }

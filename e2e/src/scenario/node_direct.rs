@@ -17,16 +17,16 @@ use crate::verdict::none_of;
 /// Something that is not a check failed.
 pub async fn run(dir: &RunDir, options: &Options, checks: &mut Checks) -> Result<()> {
     let mut cluster = Cluster::set_up(dir, options, "node-direct", cloud::Options::default(), checks).await?;
-    let played = play(&mut cluster, options).await;
-    cluster.close(played, options)
+    let played = play(&mut cluster).await;
+    cluster.close(played)
 }
 
-async fn play(cluster: &mut Cluster<'_>, options: &Options) -> Result<()> {
+async fn play(cluster: &mut Cluster<'_>) -> Result<()> {
     let access = cluster.cloud.access().clone();
     cluster.join(&access).await?;
     cluster.stage.check("join", "the node is ready", Ok("with a certificate of its own".to_owned()));
     let first = day::spend(cluster, &access).await?;
-    let noted = first.keep(&options.cache.join("e2e"), access.name)?;
+    let noted = first.keep(&cluster.stage.keepsakes(), access.name)?;
     cluster.stage.check("a day", "everything goes as it should", Ok(noted));
     let second = day::spend(cluster, &access).await?;
     let same = none_of(&first.differences(&second), format!("{} answers", first.len()));

@@ -26,7 +26,7 @@ pub async fn run(dir: &RunDir, options: &Options, checks: &mut Checks) -> Result
     let mut cluster = Cluster::set_up(dir, options, "node-hub", cloud::Options::default(), checks).await?;
     let mut hub = Hub::new(&cluster.programs);
     let played = play(&mut cluster, &mut hub).await;
-    cluster.close(played, options)
+    cluster.close(played)
 }
 
 async fn play(cluster: &mut Cluster<'_>, hub: &mut Hub) -> Result<()> {
