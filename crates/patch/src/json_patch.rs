@@ -13,6 +13,10 @@ pub const MAX_OPERATIONS: usize = 10_000;
 /// The most bytes of JSON that all `copy` operations of a patch may add (`JSONPatchMaxCopyBytes`).
 pub const MAX_COPIED: usize = 3 << 20;
 
+/// The most work that a patch may be, counted as its operations times the bytes of the document, because each operation
+/// may walk over all of it. The API server knows no such limit; the largest object takes seven hundred operations.
+pub const MAX_WORK: usize = 1 << 30;
+
 /// Why an operation cannot be applied, for people; the API server answers 422 and keeps it to itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error(pub String);
@@ -32,9 +36,12 @@ fn error<T>(what: impl Into<String>) -> Result<T, Error> {
 /// Applies the operations in their order; at the first one that fails nothing has been done.
 ///
 /// # Errors
-/// For an operation that is none, a path that leads nowhere, a `test` that fails, and copies beyond [`MAX_COPIED`].
-/// How many operations there are is for the caller to judge.
+/// For an operation that is none, a path that leads nowhere, a `test` that fails, copies beyond [`MAX_COPIED`], and a
+/// patch beyond [`MAX_WORK`].
 pub fn apply(current: Value, operations: &[Map<String, Value>]) -> Result<Value, Error> {
+    if current.to_string().len().saturating_mul(operations.len()) > MAX_WORK {
+        return error("too many operations for so large an object");
+    }
     let mut document = Document { root: current, copied: 0 };
     for (at, operation) in operations.iter().enumerate() {
         document.operate(operation).map_err(|error| Error(format!("operation {at}: {error}")))?;

@@ -43,14 +43,17 @@ pub mod merge;
 mod metadata;
 mod node_restriction;
 mod normal;
+mod object_type;
 mod release;
 pub mod strategic;
 mod strategy;
 mod text;
 mod time;
+mod update;
 mod write;
 
 pub use delete::{DeleteOptions, Deletion, delete};
 pub use diff::diff;
 pub use release::Release;
-pub use write::{Form, Outcome, Served, Write, patch, update};
+pub use update::update;
+pub use write::{Form, Outcome, Served, Write, patch};

@@ -50,6 +50,11 @@ impl Release {
         self.0 >= 25
     }
 
+    /// Whether a status keeps the QoS class and the observed generations that a write leaves out.
+    pub(crate) fn keeps_status_of_pods(self) -> bool {
+        self.0 >= 29
+    }
+
     /// Whether a namespace in the body that is not the request's is found before the name is looked at
     /// (`EnsureObjectNamespaceMatchesRequestNamespace`).
     pub(crate) fn checks_namespace_first(self) -> bool {

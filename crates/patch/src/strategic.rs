@@ -129,7 +129,10 @@ impl Merger {
         }
         retain_keys(&mut current, &mut patch)?;
         self.ordered_lists(&mut current, &mut patch, place)?;
-        for (key, value) in patch {
+        // The API server takes members in no order. Deleting last is what a patch with both means.
+        let (deletes, others): (Vec<_>, Vec<_>) =
+            patch.into_iter().partition(|(key, _)| key.starts_with(DELETE_FROM));
+        for (key, value) in others.into_iter().chain(deletes) {
             self.member(&mut current, key, value, place)?;
         }
         Ok(current)

@@ -37,7 +37,7 @@ pub(crate) fn allows_unconditional_update(write: &Write<'_>) -> bool {
 pub(crate) fn prepare(object: &mut Value, current: &Value, write: &Write<'_>) {
     let resource = (write.resource.group.as_str(), write.resource.resource.as_str());
     match (write.served, resource, write.resource.subresource.as_str()) {
-        (Served::BuiltIn(_), ("", "pods"), "status") => pod_status(object, current),
+        (Served::BuiltIn(_), ("", "pods"), "status") => pod_status(object, current, write),
         (Served::BuiltIn(_), ("apps", "deployments"), "status") => {
             keep(object, current, "spec");
             metadata::keep(object, current, "labels");
@@ -72,10 +72,13 @@ fn keep(object: &mut Value, current: &Value, name: &str) {
 }
 
 /// Old kubelets spoil owner references in a way that breaks garbage collection, and drop what they do not know.
-fn pod_status(object: &mut Value, current: &Value) {
+fn pod_status(object: &mut Value, current: &Value, write: &Write<'_>) {
     keep(object, current, "spec");
     for name in ["ownerReferences", "deletionTimestamp"] {
         metadata::keep(object, current, name);
+    }
+    if !write.release.keeps_status_of_pods() {
+        return;
     }
     let (Some(status), Some(old)) = (object.get_mut("status"), current.get("status")) else { return };
     for name in ["qosClass", "observedGeneration"] {

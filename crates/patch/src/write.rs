@@ -1,4 +1,4 @@
-//! Patches and updates of one object, with all that the API server does around them.
+//! A patch of one object, and what happens to every object that is to replace the present one.
 
 use serde_json::Value;
 use wire::gotext::quote;
@@ -6,6 +6,7 @@ use wire::schema::Kind;
 use wire::status::{Cause, GroupResource};
 use wire::{Resource, Status};
 
+use crate::object_type::{TYPE, check_custom_type, check_type, has_no_text};
 use crate::release::Release;
 use crate::{
     convert, decode, json_patch, merge, metadata, node_restriction, normal, strategic, strategy, text,
@@ -113,6 +114,9 @@ fn strategic_patch(current: &Value, write: &Write<'_>, kind: Kind, body: &[u8]) 
     let quoted = text::go(&Value::Object(patch.clone()));
     let mut object =
         strategic::apply(object, patch, kind.message(), write.release).map_err(|error| error.to_status())?;
+    if has_no_text(&object) {
+        return Err(invalid_patch(&quoted, "kind and apiVersion are text"));
+    }
     // The type is that of the request, whatever the patch says.
     object.insert("kind".to_owned(), kind.name().into());
     object.insert("apiVersion".to_owned(), kind.api_version().into());
@@ -121,33 +125,36 @@ fn strategic_patch(current: &Value, write: &Write<'_>, kind: Kind, body: &[u8]) 
 }
 
 /// Reads what a patch in JSON made of an object.
-fn read(object: Value, current: &Value, write: &Write<'_>) -> Result<Value, Status> {
-    let refuse = |why: &str| Err(invalid_patch(&object.to_string(), why));
-    if !object.is_object() {
-        return refuse("it is no object");
-    }
-    for name in ["kind", "apiVersion"] {
-        match object.get(name) {
-            None | Some(Value::Null) => {}
-            Some(text) if text == "" || Some(text) == current.get(name) => {}
-            Some(text) => return refuse(&format!("{name} cannot become {text}")),
-        }
-    }
-    let mut object = object;
-    if let Some(members) = object.as_object_mut() {
-        for name in ["kind", "apiVersion"] {
-            members.extend(current.get(name).map(|value| (name.to_owned(), value.clone())));
-        }
-    }
+fn read(mut object: Value, current: &Value, write: &Write<'_>) -> Result<Value, Status> {
     let quoted = object.to_string();
-    normal::of(object, current, write.served, write.release).map_err(|error| invalid_patch(&quoted, &error))
+    let Some(members) = object.as_object_mut() else { return Err(invalid_patch(&quoted, "it is no object")) };
+    if has_no_text(members) {
+        return Err(invalid_patch(&quoted, "couldn't get version/kind"));
+    }
+    let said = members.clone();
+    match write.served {
+        Served::BuiltIn(_) => check_type(&said, current, write).map_err(|why| why.to_status(&quoted))?,
+        Served::Custom { .. } if said.get("kind").is_none_or(|kind| kind.is_null() || kind == "") => {
+            return Err(invalid_patch(&quoted, "Object 'Kind' is missing"));
+        }
+        Served::Custom { .. } => {}
+    }
+    for name in TYPE {
+        members.extend(current.get(name).map(|value| (name.to_owned(), value.clone())));
+    }
+    let object = normal::of(object, current, write.served, write.release)
+        .map_err(|error| invalid_patch(&quoted, &error))?;
+    if matches!(write.served, Served::Custom { .. }) {
+        check_custom_type(&said, current, write)?;
+    }
+    Ok(object)
 }
 
-fn invalid_patch(value: &str, why: &str) -> Status {
+pub(crate) fn invalid_patch(value: &str, why: &str) -> Status {
     Status::invalid("", "", "", vec![invalid("patch", &quote(value), why)])
 }
 
-fn invalid(field: &str, value: &str, why: &str) -> Cause {
+pub(crate) fn invalid(field: &str, value: &str, why: &str) -> Cause {
     Cause {
         reason: "FieldValueInvalid".to_owned(),
         message: format!("Invalid value: {value}: {why}"),
@@ -155,54 +162,16 @@ fn invalid(field: &str, value: &str, why: &str) -> Cause {
     }
 }
 
-/// Replaces the present object by the body of a PUT, which is JSON whatever form it came in.
-///
-/// # Errors
-/// As [`patch`]; also 409 for a uid that is not the present one.
-pub fn update(current: &Value, write: &Write<'_>, body: Value) -> Result<Outcome, Status> {
-    let kind = text_of(current, "kind").to_owned();
-    let Value::Object(mut members) = body else {
-        return Err(Status::bad_request(format!(
-            "the object provided is unrecognized (must be of type {kind}): it is no JSON object"
-        )));
-    };
-    let named = |name: &str| members.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let (body_kind, body_version) = (named("kind"), named("apiVersion"));
-    let expected = write.resource.api_version();
-    if !body_version.is_empty() && body_version != expected {
-        return Err(Status::bad_request(format!(
-            "the API version in the data ({body_version}) does not match the expected API version ({expected})"
-        )));
-    }
-    let version = &write.resource.version;
-    let refuse = |why: &str| {
-        let body_kind = if body_kind.is_empty() { &kind } else { &body_kind };
-        let why = format!("{body_kind} in version {} cannot be handled as a {kind}: {why}", quote(version));
-        Status::bad_request(why)
-    };
-    if !body_kind.is_empty() && body_kind != kind {
-        return Err(refuse(&format!("the kind is {body_kind}")));
-    }
-    members.insert("kind".to_owned(), kind.as_str().into());
-    members.insert("apiVersion".to_owned(), expected.into());
-    let object = normal::of(Value::Object(members), current, write.served, write.release)
-        .map_err(|error| refuse(&error))?;
-    check_name(&object, write.resource)?;
-    let (uid, present) = (metadata::text(&object, "uid"), metadata::text(current, "uid"));
-    if !uid.is_empty() && uid != present {
-        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {present}");
-        return Err(Status::conflict(write.resource.group_resource(), &write.resource.name, &why));
-    }
-    finish(current, object, write)
-}
-
-fn text_of<'o>(object: &'o Value, name: &str) -> &'o str {
+pub(crate) fn text_of<'o>(object: &'o Value, name: &str) -> &'o str {
     object.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// What happens to every object that is to replace the present one, once it is read.
-fn finish(current: &Value, mut object: Value, write: &Write<'_>) -> Result<Outcome, Status> {
+pub(crate) fn finish(present: &Value, mut object: Value, write: &Write<'_>) -> Result<Outcome, Status> {
     let resource = write.resource;
+    // An older cloud writes some zeros that the table leaves out: compared are objects in the same form.
+    let read = normal::of(present.clone(), present, write.served, write.release);
+    let current = &read.unwrap_or_else(|_| present.clone());
     if write.release.checks_namespace_first() {
         match_namespace(&mut object, resource)?;
     }
@@ -225,17 +194,15 @@ fn finish(current: &Value, mut object: Value, write: &Write<'_>) -> Result<Outco
     if metadata::is_deleting(current) && is_free && grace_is_over {
         return Ok(Outcome::Removed(object));
     }
-    Ok(Outcome::Stored(object))
+    Ok(Outcome::Stored(if object == *current { present.clone() } else { object }))
 }
 
 /// The name in the body must be that in the path (`checkName` in the API server's `handlers/rest.go`).
-fn check_name(object: &Value, resource: &Resource) -> Result<(), Status> {
+pub(crate) fn check_name(object: &Value, resource: &Resource) -> Result<(), Status> {
     let (name, namespace) = (metadata::text(object, "name"), metadata::text(object, "namespace"));
     let wanted = &resource.name;
     if name.is_empty() {
-        return Err(Status::bad_request(format!(
-            "the name of the object ({wanted} based on URL) was undeterminable: name must be provided"
-        )));
+        return Err(nameless(resource));
     }
     if name != wanted {
         return Err(Status::bad_request(format!(
@@ -249,6 +216,11 @@ fn check_name(object: &Value, resource: &Resource) -> Result<(), Status> {
         )));
     }
     Ok(())
+}
+
+pub(crate) fn nameless(resource: &Resource) -> Status {
+    let why = "was undeterminable: name must be provided";
+    Status::bad_request(format!("the name of the object ({} based on URL) {why}", resource.name))
 }
 
 /// The namespace is the request's; a body may leave it out, not change it. What has none loses any.

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use patch::json_patch::{MAX_COPIED, apply};
+use patch::json_patch::{MAX_COPIED, MAX_WORK, apply};
 use serde_json::{Map, Value, json};
 
 fn operations(patch: Value) -> Vec<Map<String, Value>> {
@@ -104,4 +104,12 @@ fn copies_cannot_grow_without_bound() {
     let once = json!([{"op": "copy", "from": "/a", "path": "/b"}]);
     assert!(!fails(json!({"a": "x".repeat(MAX_COPIED - 2)}), once.clone()));
     assert!(fails(json!({"a": "x".repeat(MAX_COPIED - 1)}), once));
+}
+
+#[test]
+fn a_patch_that_would_walk_over_a_large_object_for_ever_is_refused() {
+    let test = |times| Value::Array(vec![json!({"op": "test", "path": "/b", "value": 1}); times]);
+    let document = || json!({"a": "x".repeat(MAX_WORK / 1000), "b": 1});
+    assert!(!fails(document(), test(900)));
+    assert!(fails(document(), test(1000)));
 }

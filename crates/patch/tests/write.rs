@@ -22,6 +22,18 @@ fn a_patch_that_changes_nothing_gives_the_present_object() {
 }
 
 #[test]
+fn a_zero_that_only_an_older_cloud_writes_is_no_change() {
+    let template = json!({"metadata": {"creationTimestamp": null}, "spec": {"containers": null}});
+    let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata":
+        {"name": "web", "namespace": "shop", "uid": "d", "resourceVersion": "3", "generation": 2},
+        "spec": {"selector": null, "template": template, "strategy": {}}, "status": {}});
+    let same = patch(&deployment, "deployments", Form::Merge, &json!({"spec": {"paused": null}})).unwrap();
+    assert_eq!(same, deployment);
+    let paused = patch(&deployment, "deployments", Form::Merge, &json!({"spec": {"paused": true}})).unwrap();
+    assert_eq!(paused["metadata"]["generation"], 3);
+}
+
+#[test]
 fn pods_status_keeps_what_is_not_kubelets() {
     let change = json!({
         "metadata": {"annotations": {"a": "b"}, "finalizers": ["x/y"], "ownerReferences": null,
@@ -75,6 +87,7 @@ fn another_uid_is_422_by_patch_and_409_by_put() {
     }
     let body = with(&pod(), "/metadata/uid", json!("u2"));
     let text = "409 Operation cannot be fulfilled on pods \"web\": \
+        StorageError: invalid object, Code: 4, Key: /registry/pods/shop/web, ResourceVersion: 0, AdditionalErrorMsg: \
         Precondition failed: UID in precondition: u2, UID in object meta: u1";
     assert_eq!(answer(put(&pod(), "pods/status", body)), text);
 }
@@ -125,11 +138,46 @@ fn a_body_that_names_another_object_is_400() {
     let nameless = with(&pod(), "/metadata/name", Value::Null);
     let text = "400 the name of the object (web based on URL) was undeterminable: name must be provided";
     assert_eq!(answer(put(&pod(), "pods", nameless)), text);
-    let version = with(&pod(), "/apiVersion", json!("v2"));
-    let text = "400 the API version in the data (v2) does not match the expected API version (v1)";
+    let version = with(&pod(), "/apiVersion", json!("apps/v2"));
+    let text = "400 Pod in version \"v2\" cannot be handled as a Pod: no kind \"Pod\" is registered for version \
+        \"apps/v2\" in scheme \"pkg/api/legacyscheme/scheme.go:30\"";
     assert_eq!(answer(put(&pod(), "pods", version)), text);
+    let event = json!({"apiVersion": "v1", "kind": "Event", "metadata":
+        {"name": "e", "namespace": "shop", "uid": "e1", "resourceVersion": "3"}, "involvedObject": {}});
+    let version = with(&event, "/apiVersion", json!("events.k8s.io/v1"));
+    let text =
+        "400 the API version in the data (events.k8s.io/v1) does not match the expected API version (v1)";
+    assert_eq!(answer(put(&event, "events", version)), text);
     assert!(
         answer(put(&pod(), "pods", with(&pod(), "/kind", json!("Node")))).starts_with("400 Node in version")
+    );
+}
+
+#[test]
+fn the_type_of_an_object_cannot_be_patched() {
+    let by_merge = |change: Value| answer(patch(&pod(), "pods", Form::Merge, &change));
+    let invalid = "422  \"\" is invalid: patch: Invalid value: ";
+    for change in [json!({"kind": "Node"}), json!({"kind": 7}), json!({"apiVersion": "v2"})] {
+        assert!(by_merge(change.clone()).starts_with(invalid), "{change}");
+    }
+    assert_eq!(
+        patch(&pod(), "pods", Form::Strategic, &json!({"kind": "Node", "apiVersion": null})).unwrap(),
+        pod()
+    );
+    assert!(answer(patch(&pod(), "pods", Form::Strategic, &json!({"kind": 7}))).starts_with(invalid));
+    let text = "400 the name of the object (web based on URL) was undeterminable: name must be provided";
+    assert_eq!(by_merge(json!({"apiVersion": null})), text);
+    assert_eq!(patch(&pod(), "pods", Form::Merge, &json!({"kind": null})).unwrap(), pod());
+    let widget = json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata":
+        {"name": "w", "namespace": "shop", "uid": "w1", "resourceVersion": "3"}});
+    let by_merge = |change: Value| answer(patch(&widget, "widgets", Form::Merge, &change));
+    let text = "422 Gadget.example.com \"w\" is invalid: kind: Invalid value: \"Gadget\": must be Widget";
+    assert_eq!(by_merge(json!({"kind": "Gadget"})), text);
+    let text = "422 Widget \"w\" is invalid: apiVersion: Invalid value: \"v2\": must be example.com/v1";
+    assert_eq!(by_merge(json!({"apiVersion": "v2"})), text);
+    assert!(by_merge(json!({"kind": null})).starts_with(invalid));
+    assert!(
+        by_merge(json!({"apiVersion": null})).starts_with("500 Internal error occurred: Object 'apiVersion'")
     );
 }
 

@@ -169,6 +169,12 @@ pub(super) fn partition(
     let (mut with, mut without) = (Vec::new(), Vec::new());
     for element in elements {
         let found = match key {
+            // The API server looks such elements up in a map, which can hold only plain values.
+            None if named.iter().chain([&element]).any(|value| value.is_object() || value.is_array()) => {
+                return Err(Error::Other(
+                    "a list without merge key can only be ordered by plain values".to_owned(),
+                ));
+            }
             None => ranks.contains_key(&identity(&element)),
             Some(key) => {
                 let fields = object(&element)?;

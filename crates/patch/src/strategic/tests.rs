@@ -109,6 +109,14 @@ fn values_are_deleted_from_sets() {
     let current = json!({"metadata": {"finalizers": ["a", "b", "c"]}});
     let patch = json!({"metadata": {"$deleteFromPrimitiveList/finalizers": ["b", "x"]}});
     assert_eq!(apply_to("Pod", current, patch), json!({"metadata": {"finalizers": ["a", "c"]}}));
+    let both = json!({"metadata": {"$deleteFromPrimitiveList/finalizers": ["b", "c"], "finalizers": ["d"]}});
+    for release in [20, 36] {
+        let absent = json!({"metadata": {}});
+        assert_eq!(
+            apply_at(release, "Pod", absent, both.clone()),
+            Ok(json!({"metadata": {"finalizers": ["d"]}}))
+        );
+    }
     let absent = json!({"metadata": {}});
     let patch = json!({"metadata": {"$deleteFromPrimitiveList/finalizers": ["b"]}});
     assert_eq!(apply_to("Pod", absent, patch), json!({"metadata": {}}));
