@@ -8,13 +8,15 @@ use testkit::relay::Shape;
 use crate::checks::Checks;
 use crate::cloud::{self, KUBE_PROXY};
 use crate::cluster::{Cluster, READY};
+use crate::diary::Diary;
 use crate::fields::text_at;
 use crate::hub::{self, Hub};
 use crate::kube_proxy::KubeProxy;
 use crate::kubeconfig::Access;
 use crate::kubelet::NODE;
 use crate::run_dir::RunDir;
-use crate::scenario::Options;
+use crate::scenario::{Options, day};
+use crate::verdict::none_of;
 use crate::{sys, wan};
 
 /// Plays it in `dir`.
@@ -32,11 +34,31 @@ pub async fn run(dir: &RunDir, options: &Options, checks: &mut Checks) -> Result
 async fn play(cluster: &mut Cluster<'_>, hub: &mut Hub) -> Result<()> {
     let direct = cluster.cloud.access().clone();
     cluster.join(&direct).await?;
+    let without = day::spend(cluster, &direct).await?;
+    without.keep(&cluster.stage.keepsakes(), direct.name)?;
     adopt(cluster, hub).await?;
+    same_day(cluster, hub, &without).await?;
     offline(cluster, hub).await?;
     slow(cluster, hub).await?;
     killed(cluster, hub).await?;
     revert(cluster, hub).await
+}
+
+/// Everything that the node's clients did directly they do through the hub, and are answered the same.
+async fn same_day(cluster: &mut Cluster<'_>, hub: &Hub, without: &Diary) -> Result<()> {
+    let step = "a day";
+    let access = Hub::access(&cluster.stage.node)?;
+    let with = day::spend(cluster, &access).await?;
+    let noted = with.keep(&cluster.stage.keepsakes(), access.name)?;
+    cluster.stage.check(step, "everything goes as it should through the hub", Ok(noted));
+    let same = none_of(&without.differences(&with), format!("{} answers", with.len()));
+    cluster.stage.check(step, "clients are answered as they are directly, field by field", same);
+    let alone = only_the_hub(cluster);
+    cluster.stage.check(step, "still only the hub talks to the cloud", alone);
+    let kept = losses(hub, cluster)
+        .and_then(|lost| if lost == 0 { Ok("never".into()) } else { Err(anyhow!("{lost} times")) });
+    cluster.stage.check(step, "the hub never took the cloud for gone", kept);
+    Ok(())
 }
 
 /// Starts the hub on a node that has joined, and brings kubelet and kube-proxy to it.
