@@ -48,6 +48,8 @@ async fn play(cluster: &mut Cluster<'_>, hub: &mut Hub) -> Result<()> {
 async fn same_day(cluster: &mut Cluster<'_>, hub: &Hub, without: &Diary) -> Result<()> {
     let step = "a day";
     let access = Hub::access(&cluster.stage.node)?;
+    // A kubelet that has just been restarted takes a moment until it calls its node ready.
+    cluster.node_ready().await?;
     let with = day::spend(cluster, &access).await?;
     let noted = with.keep(&cluster.stage.keepsakes(), access.name)?;
     cluster.stage.check(step, "everything goes as it should through the hub", Ok(noted));
