@@ -44,9 +44,12 @@ pub async fn spend(cluster: &mut Cluster<'_>, access: &Access) -> Result<Diary> 
     };
     day.begin().await?;
     work::start(&mut day).await?;
+    day.hour("all is up");
     streams::play(&mut day).await?;
     services::play(&mut day).await?;
+    day.hour("all has been looked at and entered");
     changes::play(&mut day).await?;
+    day.hour("all has been changed");
     end::play(&mut day).await?;
     Ok(day.diary)
 }
@@ -76,6 +79,11 @@ impl Day<'_, '_> {
             sys::until(name, STEP, || informer.synced(&self.cluster.stage.node)).await?;
         }
         Ok(())
+    }
+
+    /// Tells how far the day is.
+    fn hour(&self, what: &str) {
+        self.cluster.stage.checks.note(&format!("a day, {}: {what}", self.access.name));
     }
 
     fn inform(&mut self, name: &str, resource: &str, form: Form) -> Result<()> {

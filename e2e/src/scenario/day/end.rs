@@ -13,6 +13,10 @@ use crate::sys;
 pub(super) async fn play(day: &mut Day<'_, '_>) -> Result<()> {
     delete_two(day).await?;
     delete_static(day).await?;
+    // The namespace's controller would look again after ever longer pauses while a pod is still ending.
+    day.kubectl(&["delete", "deployment,statefulset,job", "--all", "--cascade=foreground"])?;
+    day.kubectl(&["delete", "pod", "--all"])?;
+    day.hour("what was deleted is gone");
     day.note_output(&["delete", "namespace", NAMESPACE])?;
     all_seen(day).await
 }
