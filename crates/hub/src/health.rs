@@ -23,6 +23,8 @@ use crate::standing::{Check, Standing};
 const CONNECTIONS: usize = 16;
 /// How long a client may take for the head of its request.
 const HEAD: Duration = Duration::from_secs(5);
+/// How long nobody is accepted after the system had no more file descriptors or memory.
+const PAUSE: Duration = Duration::from_millis(100);
 /// The members of this group may ask the hub for its standing.
 const GROUP: &str = "edgekeep";
 
@@ -43,7 +45,8 @@ pub async fn serve(
 ) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
-        let Some((stream, place)) = next(listener.accept(), &places, &stopping).await else { return };
+        let Some(accepted) = next(listener.accept(), &places, &stopping).await else { return };
+        let Some((stream, place)) = accepted else { continue };
         let (source, token) = (source.clone(), token.clone());
         tokio::spawn(async move {
             let _place = place;
@@ -56,7 +59,8 @@ pub async fn serve(
 pub async fn serve_admin(listener: UnixListener, source: Arc<dyn Source>, stopping: watch::Receiver<bool>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
-        let Some((stream, place)) = next(listener.accept(), &places, &stopping).await else { return };
+        let Some(accepted) = next(listener.accept(), &places, &stopping).await else { return };
+        let Some((stream, place)) = accepted else { continue };
         let source = source.clone();
         tokio::spawn(async move {
             let _place = place;
@@ -65,23 +69,25 @@ pub async fn serve_admin(listener: UnixListener, source: Arc<dyn Source>, stoppi
     }
 }
 
-/// The next connection and its place; `None` when the hub is about to stop.
+/// The next connection and its place, nothing if it could not be accepted; `None` when the hub is about to stop.
 async fn next<S, A>(
     accepting: impl Future<Output = std::io::Result<(S, A)>>,
     places: &Arc<Semaphore>,
     stopping: &watch::Receiver<bool>,
-) -> Option<(S, tokio::sync::OwnedSemaphorePermit)> {
+) -> Option<Option<(S, tokio::sync::OwnedSemaphorePermit)>> {
     let mut stopping = stopping.clone();
     let place = places.clone().acquire_owned().await.ok()?;
-    tokio::select! {
-        accepted = accepting => match accepted {
-            Ok((stream, _)) => Some((stream, place)),
-            Err(e) => {
-                tracing::warn!("health or admin: cannot accept connections: {e}");
-                None
-            }
-        },
-        _ = stopping.wait_for(|stopping| *stopping) => None,
+    let accepted = tokio::select! {
+        accepted = accepting => accepted,
+        _ = stopping.wait_for(|stopping| *stopping) => return None,
+    };
+    match accepted {
+        Ok((stream, _)) => Some(Some((stream, place))),
+        Err(e) => {
+            tracing::warn!("health or admin: cannot accept connections: {e}");
+            tokio::time::sleep(PAUSE).await;
+            Some(None)
+        }
     }
 }
 

@@ -52,7 +52,10 @@ async fn a_request_that_waits_for_a_connection_is_answered_when_the_cloud_is_giv
     // Nobody of this lot has a connection yet, so nothing can be sent.
     let answer = bench.client(None).await.get(OWN_NODE, &[("authorization", "Bearer x")]).await;
     assert_eq!(answer.code, 503);
-    assert!(answer.message().contains("cannot be reached"), "by the verdict, not by a limit of its own: {answer:?}");
+    assert!(
+        answer.message().contains("cannot be reached"),
+        "by the verdict, not by a limit of its own: {answer:?}"
+    );
 }
 
 #[tokio::test]
