@@ -25,7 +25,6 @@ mod discovery;
 mod encoding;
 mod fields;
 mod object;
-mod patches;
 mod read;
 mod rules;
 mod server;
@@ -58,14 +57,17 @@ pub enum Release {
     V1_20,
     /// 1.36.
     V1_36,
+    /// One with fields and kinds that nobody here knows.
+    Newer,
 }
 
 impl Release {
     /// The minor version.
-    pub fn minor(self) -> u32 {
+    pub fn minor(self) -> u16 {
         match self {
             Release::V1_20 => 20,
             Release::V1_36 => 36,
+            Release::Newer => 40,
         }
     }
 }

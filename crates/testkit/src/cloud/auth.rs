@@ -56,6 +56,11 @@ impl User {
         }
     }
 
+    /// The node whose kubelet this is.
+    pub fn as_node(&self) -> Option<&str> {
+        self.name.strip_prefix("system:node:").filter(|_| self.is_in("system:nodes"))
+    }
+
     fn is_in(&self, group: &str) -> bool {
         self.groups.iter().any(|own| own == group)
     }
@@ -153,9 +158,9 @@ pub fn allowed(rules: &[Rule], store: &Store, user: &User, asked: &Asked<'_>) ->
     {
         return Ok(());
     }
-    match user.name.strip_prefix("system:node:") {
-        Some(node) if user.is_in("system:nodes") => node::allowed(store, node, asked),
-        _ => Err(String::new()),
+    match user.as_node() {
+        Some(node) => node::allowed(store, node, asked),
+        None => Err(String::new()),
     }
 }
 

@@ -16,8 +16,6 @@ pub struct Kind {
     pub namespaced: bool,
     /// Whether the status is a subresource, which a write of the object itself leaves alone.
     pub status: bool,
-    /// Whether a PUT may leave `resourceVersion` out (`AllowUnconditionalUpdate`).
-    pub unconditional: bool,
     /// Whether a PUT may create (`AllowCreateOnUpdate`).
     pub create_on_update: bool,
     /// Whether it is a custom resource: JSON only, no strategic merge patch.
@@ -35,7 +33,6 @@ impl Kind {
             kind: owned(kind),
             namespaced: true,
             status: false,
-            unconditional: true,
             create_on_update: false,
             custom: false,
         }
@@ -44,7 +41,12 @@ impl Kind {
     /// A namespaced custom resource with a status.
     pub fn custom(group: &str, version: &str, resource: &str, kind: &str) -> Self {
         let base = Self::built_in(group, version, resource, kind);
-        Self { status: true, unconditional: false, custom: true, ..base }
+        Self { status: true, custom: true, ..base }
+    }
+
+    /// What the field table knows of it; nothing of custom kinds and of newer ones.
+    pub fn known(&self) -> Option<wire::schema::Kind> {
+        if self.custom { None } else { wire::schema::Kind::find(&self.group, &self.version, &self.kind) }
     }
 
     /// `v1` or `group/version`.
@@ -58,8 +60,8 @@ impl Kind {
     }
 }
 
-/// Letters that stand for what a kind is apart from [`Kind::built_in`]: `c` cluster-wide, `s` status subresource, `r`
-/// resourceVersion must be given in a PUT, `u` a PUT may create.
+/// Letters that stand for what a kind is apart from [`Kind::built_in`]: `c` cluster-wide, `s` status subresource, `u` a
+/// PUT may create.
 const TABLE: &[(&str, &str, &str, &str, &str)] = &[
     ("", "v1", "configmaps", "ConfigMap", ""),
     ("", "v1", "endpoints", "Endpoints", "u"),
@@ -79,18 +81,18 @@ const TABLE: &[(&str, &str, &str, &str, &str)] = &[
     ("apps", "v1", "statefulsets", "StatefulSet", "s"),
     ("batch", "v1", "jobs", "Job", "s"),
     ("certificates.k8s.io", "v1", "certificatesigningrequests", "CertificateSigningRequest", "cs"),
-    ("coordination.k8s.io", "v1", "leases", "Lease", "ru"),
+    ("coordination.k8s.io", "v1", "leases", "Lease", "u"),
     ("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", ""),
     ("events.k8s.io", "v1", "events", "Event", "u"),
     ("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", ""),
     ("networking.k8s.io", "v1", "servicecidrs", "ServiceCIDR", "cs"),
-    ("node.k8s.io", "v1", "runtimeclasses", "RuntimeClass", "cr"),
+    ("node.k8s.io", "v1", "runtimeclasses", "RuntimeClass", "c"),
     ("resource.k8s.io", "v1", "resourceclaims", "ResourceClaim", "s"),
     ("resource.k8s.io", "v1", "resourceslices", "ResourceSlice", "c"),
-    ("storage.k8s.io", "v1", "csidrivers", "CSIDriver", "cr"),
-    ("storage.k8s.io", "v1", "csinodes", "CSINode", "cr"),
+    ("storage.k8s.io", "v1", "csidrivers", "CSIDriver", "c"),
+    ("storage.k8s.io", "v1", "csinodes", "CSINode", "c"),
     ("storage.k8s.io", "v1", "storageclasses", "StorageClass", "c"),
-    ("storage.k8s.io", "v1", "volumeattachments", "VolumeAttachment", "csr"),
+    ("storage.k8s.io", "v1", "volumeattachments", "VolumeAttachment", "cs"),
 ];
 
 /// The kinds of a cluster that a node has to do with.
@@ -98,7 +100,6 @@ pub fn standard() -> Vec<Kind> {
     let row = |(group, version, resource, kind, rules): &(&str, &str, &str, &str, &str)| Kind {
         namespaced: !rules.contains('c'),
         status: rules.contains('s'),
-        unconditional: !rules.contains('r'),
         create_on_update: rules.contains('u'),
         ..Kind::built_in(group, version, resource, kind)
     };

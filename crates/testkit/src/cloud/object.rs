@@ -34,38 +34,11 @@ pub fn meta(object: &mut Value) -> &mut Map<String, Value> {
     member(object, "metadata")
 }
 
-/// Takes a member from one object into another, or away where the first has none.
-pub fn carry(from: &Value, to: &mut Value, key: &str) {
-    match from.get(key) {
-        Some(value) => drop(map(to).insert(key.to_owned(), value.clone())),
-        None => drop(map(to).remove(key)),
-    }
-}
-
-/// The same for a member of the metadata.
-pub fn carry_meta(from: &Value, to: &mut Value, key: &str) {
-    match from.get("metadata").and_then(|meta| meta.get(key)) {
-        Some(value) => drop(meta(to).insert(key.to_owned(), value.clone())),
-        None => drop(meta(to).remove(key)),
-    }
-}
-
 /// The object with another resourceVersion.
 pub fn at_revision(object: &Value, revision: u64) -> Value {
     let mut object = object.clone();
     meta(&mut object).insert("resourceVersion".into(), revision.to_string().into());
     object
-}
-
-/// The finalizers.
-pub fn finalizers(object: &Value) -> Vec<String> {
-    let list = at(object, "metadata.finalizers").and_then(Value::as_array);
-    list.into_iter().flatten().filter_map(|one| one.as_str().map(str::to_owned)).collect()
-}
-
-/// Whether its deletion has begun.
-pub fn terminating(object: &Value) -> bool {
-    !text(object, "metadata.deletionTimestamp").is_empty()
 }
 
 /// A moment as Kubernetes writes it, from seconds since 1970 (Hinnant, "chrono-compatible low-level date algorithms").

@@ -31,23 +31,13 @@ pub struct List {
 }
 
 impl List {
-    /// As an object.
-    pub fn to_object(&self, kind: &Kind) -> Value {
-        let mut metadata = json!({"resourceVersion": self.revision.to_string()});
-        if let Some(token) = &self.continue_token {
-            metadata["continue"] = token.as_str().into();
+    /// What is said of it as a whole.
+    pub fn meta(&self) -> wire::ListMeta {
+        wire::ListMeta {
+            resource_version: self.revision.to_string(),
+            continue_token: self.continue_token.clone().unwrap_or_default(),
+            remaining: self.remaining.and_then(|remaining| i64::try_from(remaining).ok()),
         }
-        if let Some(remaining) = self.remaining {
-            metadata["remainingItemCount"] = remaining.into();
-        }
-        // Kind and version stand only once, at the list.
-        let bare = |item: &Arc<Value>| {
-            let mut item = Value::clone(item);
-            object::map(&mut item).retain(|key, _| kind.custom || key != "kind" && key != "apiVersion");
-            item
-        };
-        let items: Vec<Value> = self.items.iter().map(bare).collect();
-        json!({"kind": kind.list(), "apiVersion": kind.api_version(), "metadata": metadata, "items": items})
     }
 }
 
@@ -91,7 +81,8 @@ pub fn get(store: &Store, key: &Key, request: &Request) -> Result<Arc<Value>, St
 /// A list.
 ///
 /// # Errors
-/// 400 for options that cannot be read, 410 for a moment that is forgotten, 504 for one that is still to come.
+/// 400 for options that cannot be read, 410 for a moment that is forgotten, 504 for one that is still to come. Pages of a
+/// forgotten moment are [`expired_page`]'s.
 pub fn list(
     store: &Store,
     kind: &Kind,
@@ -109,7 +100,7 @@ pub fn list(
             ));
         }
         let (revision, start) = read_token(&options.continue_token).map_err(Status::bad_request)?;
-        let revision = revision.map_or(Ok(store.revision()), |at| not_expired(store, at, &start))?;
+        let revision = revision.unwrap_or(store.revision());
         let objects = store.objects_at(revision).unwrap_or_default();
         return Ok(page(&objects, &selection, namespace, (revision, &start), limit));
     }
@@ -137,7 +128,7 @@ fn exactly(store: &Store, asked: u64, release: Release) -> Result<Objects, Statu
     if asked > store.revision() {
         return Err(match release {
             Release::V1_20 => internal("etcdserver: mvcc: required revision is a future revision".into()),
-            Release::V1_36 => Status::resource_version_too_large(asked, store.revision()),
+            _ => Status::resource_version_too_large(asked, store.revision()),
         });
     }
     let text = "The resourceVersion for the provided list is too old.";
@@ -186,18 +177,21 @@ fn read_token(token: &str) -> Result<(Option<u64>, String), String> {
     Ok((value["rv"].as_u64(), object::text(&value, "start")))
 }
 
-fn not_expired(store: &Store, revision: u64, start: &str) -> Result<u64, Status> {
-    if store.objects_at(revision).is_some() {
-        return Ok(revision);
+/// The 410 for a page of a moment that is forgotten: it says how to go on at the present one, without consistency.
+pub fn expired_page(store: &Store, options: &ListOptions) -> Option<Value> {
+    let (revision, start) = read_token(&options.continue_token).ok()?;
+    if revision.is_none_or(|at| store.objects_at(at).is_some()) {
+        return None;
     }
-    // The real answer also carries a token that goes on without consistency, in the metadata of the Status.
-    let go_on = token(None, start);
-    Err(Status::expired(format!(
-        "The provided continue parameter is too old to display a consistent list result. You can start a new list without \
-         the continue parameter, or use the continue token in this response to retrieve the remainder of the results. \
-         Continuing with the provided token results in an inconsistent list - objects that were created, modified, or \
-         deleted between the time the first chunk was returned and now may show up in the list. ({go_on})"
-    )))
+    let text = "The provided continue parameter is too old to display a consistent list result. You can start a new list \
+                without the continue parameter, or use the continue token in this response to retrieve the remainder of \
+                the results. Continuing with the provided token results in an inconsistent list - objects that were \
+                created, modified, or deleted between the time the first chunk was returned and now may show up in the \
+                list.";
+    Some(json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {"continue": token(None, &start)}, "status": "Failure",
+        "message": text, "reason": "Expired", "code": 410,
+    }))
 }
 
 /// The beginning of a watch.
@@ -220,7 +214,7 @@ pub fn watch(
     let mut watch = Watch::new(kind.clone(), selection, options, store.starts);
     if initial {
         fresh_enough(store, asked)?;
-        watch.begin_with(&store.cached(), store.cached_revision(), release == Release::V1_36);
+        watch.begin_with(&store.cached(), store.cached_revision(), release != Release::V1_20);
     } else if explicit && asked == 0 {
         watch.begin_after(store.cached_revision());
     } else if asked < store.remembered() {

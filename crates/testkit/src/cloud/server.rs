@@ -327,8 +327,7 @@ impl Peer {
             }
             Answer::Text(content_type, text) => Ok(full(200, content_type, text.into_bytes())),
             Answer::Plain(code, value) => {
-                let accepted = negotiate(accept, wire::media::Served::BuiltIn).unwrap_or(Accepted::DEFAULT);
-                let accepted = if accepted.encoding == Encoding::Json { accepted } else { Accepted::DEFAULT };
+                let accepted = negotiate(accept, wire::media::Served::BuiltIn)?;
                 Ok(full(code, accepted.content_type(), encoding::object(&value, &accepted)?))
             }
             Answer::Object(code, kind, object) => {
@@ -338,8 +337,7 @@ impl Peer {
             }
             Answer::List(kind, list) => {
                 let accepted = negotiate(accept, encoding::served(&kind))?;
-                let value = encoding::formed(list.to_object(&kind), accepted.form);
-                Ok(full(200, accepted.content_type(), encoding::object(&value, &accepted)?))
+                Ok(full(200, accepted.content_type(), encoding::list(&list, &kind, &accepted)?))
             }
             Answer::Watch(kind, watch) => self.stream(&kind, *watch, accept),
         }
@@ -415,14 +413,18 @@ async fn follow(
     let seconds = watch.timeout_seconds.unwrap_or(3_155_760_000);
     let end = Instant::now() + Duration::from_secs(seconds.min(3_155_760_000));
     let mut tick = tokio::time::interval_at(Instant::now() + shared.bookmarks_every, shared.bookmarks_every);
+    let (mut bookmark, mut ended) = (false, false);
     loop {
-        let (events, over, restarted) = {
+        let (mut events, over, restarted) = {
             changed.borrow_and_update();
             let world = lock(&shared.world);
             let events = watch.next(&world.store);
             (events, watch.is_over(&world.store), watch.is_of_earlier_server(&world.store))
         };
-        if !send(&to, events, &accepted).await {
+        if bookmark && !over {
+            events.extend(watch.bookmark_now());
+        }
+        if !send(&to, events, &accepted).await || ended {
             return;
         }
         if over {
@@ -431,20 +433,13 @@ async fn follow(
             }
             return;
         }
-        tokio::select! {
-            _more = changed.changed() => {}
+        (bookmark, ended) = tokio::select! {
+            _more = changed.changed() => (false, false),
+            _asked = bookmarks.changed() => (true, false),
+            _due = tick.tick() => (true, false),
+            () = sleep_until(end) => (true, true),
             () = to.closed() => return,
-            () = sleep_until(end) => {
-                send(&to, watch.bookmark_now().into_iter().collect(), &accepted).await;
-                return;
-            }
-            _asked = bookmarks.changed() => {
-                send(&to, watch.bookmark_now().into_iter().collect(), &accepted).await;
-            }
-            _due = tick.tick() => {
-                send(&to, watch.bookmark_now().into_iter().collect(), &accepted).await;
-            }
-        }
+        };
     }
 }
 

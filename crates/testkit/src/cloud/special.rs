@@ -13,7 +13,7 @@ use super::kinds::Kind;
 use super::object::{map, member, meta, text, timestamp};
 use super::store::Key;
 use super::world::{Answer, Sent, Token, World, object_in};
-use super::write::{self, DeleteOptions, Deleted};
+use super::write::{self, Deleted, Through, delete_options};
 
 /// Who signs the tokens.
 pub const ISSUER: &str = "https://kubernetes.default.svc";
@@ -241,8 +241,9 @@ fn evict(world: &mut World, of: &Resource, body: &Value) -> Result<Answer, Statu
     let (key, _) = existing(world, "pods", &of.namespace, &of.name)?;
     let kind = world.kind("", "pods");
     let none = wire::request::Query::default();
-    let options = DeleteOptions::read(body.get("deleteOptions").unwrap_or(&Value::Null), &none);
-    match write::delete(world, &kind, &key, &options)? {
+    let options = delete_options(body.get("deleteOptions").unwrap_or(&Value::Null), &none);
+    let through = Through { kind: &kind, of, node: None };
+    match write::delete(world, through, &key, &options)? {
         Deleted::Object(_) | Deleted::Status(_) => Ok(Answer::Status(success(201))),
     }
 }

@@ -3,40 +3,13 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+pub use wire::watch::EventType as Type;
 use wire::{ListOptions, Status};
 
 use super::fields::Selection;
 use super::kinds::Kind;
 use super::object::at_revision;
 use super::store::{Event, Objects, Store};
-
-/// What a watch event says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Type {
-    /// The object has come into the selection.
-    Added,
-    /// It has changed within it.
-    Modified,
-    /// It has left the selection, or is gone.
-    Deleted,
-    /// Everything up to a resourceVersion has been sent.
-    Bookmark,
-    /// The watch is over; the object is a `Status`.
-    Error,
-}
-
-impl Type {
-    /// As it stands in the event.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Type::Added => "ADDED",
-            Type::Modified => "MODIFIED",
-            Type::Deleted => "DELETED",
-            Type::Bookmark => "BOOKMARK",
-            Type::Error => "ERROR",
-        }
-    }
-}
 
 /// A watch.
 #[derive(Debug)]

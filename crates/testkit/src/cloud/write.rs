@@ -1,39 +1,20 @@
 //! Create, update, patch and delete, as the API server's generic registry does them
-//! (`apiserver:pkg/registry/generic/registry/store.go`).
+//! (`apiserver:pkg/registry/generic/registry/store.go`). What becomes of an object is `patch`'s to say; here it is found
+//! and stored.
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
-use wire::Status;
-use wire::media::{Patch, Served};
+use patch::{DeleteOptions, Deletion, Form, Outcome, Served, Write};
+use serde_json::Value;
+use wire::media::Patch;
 use wire::status::{Cause, GroupResource};
+use wire::{Resource, Status};
 
 use super::kinds::Kind;
-use super::object::{finalizers, map, meta, terminating, text, timestamp};
+use super::object::{map, meta, text, timestamp};
 use super::store::Key;
 use super::world::World;
-use super::{patches, rules};
-
-/// What a DELETE may say.
-#[derive(Debug, Clone, Default)]
-pub struct DeleteOptions {
-    grace: Option<i64>,
-    uid: Option<String>,
-    resource_version: Option<String>,
-}
-
-impl DeleteOptions {
-    /// From a body, which may be nothing, and the query's `gracePeriodSeconds`.
-    pub fn read(body: &Value, query: &wire::request::Query) -> Self {
-        let text = |pointer: &str| body.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
-        let in_query = query.first("gracePeriodSeconds").and_then(|text| text.parse().ok());
-        Self {
-            grace: body.get("gracePeriodSeconds").and_then(Value::as_i64).or(in_query),
-            uid: text("/preconditions/uid"),
-            resource_version: text("/preconditions/resourceVersion"),
-        }
-    }
-}
+use super::{encoding, rules};
 
 /// What is left to show of a deleted object.
 #[derive(Debug, Clone)]
@@ -88,6 +69,7 @@ pub fn create(
     let (uid, now) = (world.uid(), timestamp(world.now));
     meta(&mut object).insert("uid".into(), uid.into());
     meta(&mut object).insert("creationTimestamp".into(), now.into());
+    let object = encoding::normal(&object).map_err(|error| error.to_status())?;
     Ok(world.store.put(key, &object))
 }
 
@@ -124,91 +106,55 @@ fn place(kind: &Kind, namespace: &str, object: &mut Value) -> Result<(), Status>
     Ok(())
 }
 
+/// Whose write it is, and through which path: what the rules of updates depend on.
+#[derive(Debug, Clone, Copy)]
+pub struct Through<'a> {
+    /// The kind.
+    pub kind: &'a Kind,
+    /// The resource in the path.
+    pub of: &'a Resource,
+    /// The node whose kubelet writes, if one does.
+    pub node: Option<&'a str>,
+}
+
+impl Through<'_> {
+    fn with<T>(
+        &self,
+        world: &World,
+        work: impl FnOnce(&Write<'_>) -> Result<T, Status>,
+    ) -> Result<T, Status> {
+        let served = match self.kind.known() {
+            Some(known) => Served::BuiltIn(known),
+            None => Served::Custom { status: self.kind.status },
+        };
+        let release = patch::Release::minor(world.release.minor());
+        work(&Write { resource: self.of, served, release, node: self.node })
+    }
+
+    fn absent(&self) -> Status {
+        Status::not_found(self.of.group_resource(), &self.of.name)
+    }
+}
+
 /// Replaces an object or its status; true where a PUT made it.
 ///
 /// # Errors
 /// As the API server refuses it.
 pub fn update(
     world: &mut World,
-    kind: &Kind,
+    through: Through<'_>,
     key: &Key,
-    subresource: &str,
-    mut object: Value,
+    object: Value,
 ) -> Result<(Arc<Value>, bool), Status> {
-    type_fits(kind, &mut object)?;
-    name_fits(key, &object)?;
-    place(kind, &key.namespace, &mut object)?;
+    let kind = through.kind;
     let Some(old) = world.store.get(key) else {
-        if kind.create_on_update && subresource.is_empty() {
+        if kind.create_on_update && through.of.subresource.is_empty() {
             return create(world, kind, &key.namespace, object).map(|object| (object, true));
         }
-        return Err(Status::not_found(of(kind), &key.name));
+        return Err(through.absent());
     };
-    let (given, uid) = (text(&object, "metadata.uid"), text(&old, "metadata.uid"));
-    if !given.is_empty() && given != uid {
-        let path = if kind.namespaced { format!("{}/{}", key.namespace, key.name) } else { key.name.clone() };
-        let why = format!(
-            "StorageError: invalid object, Code: 4, Key: /registry/{}/{path}, ResourceVersion: 0, AdditionalErrorMsg: \
-             Precondition failed: UID in precondition: {given}, UID in object meta: {uid}",
-            kind.resource
-        );
-        return Err(Status::conflict(of(kind), &key.name, &why));
-    }
-    version_fits(kind, &key.name, &text(&object, "metadata.resourceVersion"), &old)?;
-    store_update(world, kind, key, subresource, &old, object).map(|object| (object, false))
-}
-
-fn name_fits(key: &Key, object: &Value) -> Result<(), Status> {
-    let name = text(object, "metadata.name");
-    if name == key.name {
-        return Ok(());
-    }
-    Err(Status::bad_request(format!(
-        "the name of the object ({name}) does not match the name on the URL ({})",
-        key.name
-    )))
-}
-
-fn version_fits(kind: &Kind, name: &str, given: &str, old: &Value) -> Result<(), Status> {
-    if matches!(given, "" | "0") {
-        if kind.unconditional {
-            return Ok(());
-        }
-        let cause = Cause {
-            reason: "FieldValueInvalid".into(),
-            message: "Invalid value: 0x0: must be specified for an update".into(),
-            field: "metadata.resourceVersion".into(),
-        };
-        return Err(Status::invalid(&kind.group, &kind.resource, name, vec![cause]));
-    }
-    if given.parse::<u64>().is_err() {
-        let quoted = wire::gotext::quote(given);
-        let message = format!("strconv.ParseUint: parsing {quoted}: invalid syntax");
-        return Err(Status::failure(500, "", message));
-    }
-    if given == text(old, "metadata.resourceVersion") { Ok(()) } else { Err(Status::stale(of(kind), name)) }
-}
-
-/// Writes the next state of an object, unless it is the present one; deletes it where only finalizers kept it.
-fn store_update(
-    world: &mut World,
-    kind: &Kind,
-    key: &Key,
-    subresource: &str,
-    old: &Arc<Value>,
-    mut object: Value,
-) -> Result<Arc<Value>, Status> {
-    rules::on_update(kind, subresource, old, &mut object)?;
-    super::object::carry_meta(old, &mut object, "resourceVersion");
-    if object == **old {
-        return Ok(Arc::clone(old));
-    }
-    let grace = object.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64);
-    if terminating(&object) && finalizers(&object).is_empty() && grace.unwrap_or(0) == 0 {
-        world.store.delete(key);
-        return Ok(Arc::new(object));
-    }
-    Ok(world.store.put(key.clone(), &object))
+    let outcome = through.with(world, |write| patch::update(&old, write, object))?;
+    store(world, through, key, &old, outcome).map(|object| (object, false))
 }
 
 /// Changes an object or its status by a patch.
@@ -217,103 +163,83 @@ fn store_update(
 /// As the API server refuses it: a wrong uid with 422, a wrong resourceVersion with 409.
 pub fn patch(
     world: &mut World,
-    kind: &Kind,
+    through: Through<'_>,
     key: &Key,
-    subresource: &str,
     how: Patch,
     body: &[u8],
 ) -> Result<Arc<Value>, Status> {
-    let old = world.store.get(key).ok_or_else(|| Status::not_found(of(kind), &key.name))?;
-    let mut object = patches::apply(kind, how, &old, body)?;
-    type_fits(kind, &mut object)?;
-    name_fits(key, &object)?;
-    place(kind, &key.namespace, &mut object)?;
-    version_fits_patch(kind, &key.name, &text(&object, "metadata.resourceVersion"), &old)?;
-    let given = text(&object, "metadata.uid");
-    if !given.is_empty() && given != text(&old, "metadata.uid") {
-        let cause = Cause {
-            reason: "FieldValueInvalid".into(),
-            message: format!("Invalid value: {}: field is immutable", wire::gotext::quote(&given)),
-            field: "metadata.uid".into(),
-        };
-        return Err(rules::twice(kind, &key.name, cause));
+    let old = world.store.get(key).ok_or_else(|| through.absent())?;
+    let form = Form::of(how).ok_or_else(|| {
+        let known: Vec<&str> = wire::media::PATCH_TYPES.iter().take(3).map(|(name, _)| *name).collect();
+        Status::unsupported_media_type(&known)
+    })?;
+    let outcome = through.with(world, |write| patch::patch(&old, write, form, body))?;
+    store(world, through, key, &old, outcome)
+}
+
+/// Writes the next state of an object, unless it is the present one; deletes it where only finalizers kept it.
+fn store(
+    world: &mut World,
+    through: Through<'_>,
+    key: &Key,
+    old: &Arc<Value>,
+    outcome: Outcome,
+) -> Result<Arc<Value>, Status> {
+    if key.is_in("", "pods", "") && through.of.subresource.is_empty() {
+        rules::pod_spec_stays(old, outcome.object())?;
     }
-    store_update(world, kind, key, subresource, &old, object)
+    match outcome {
+        Outcome::Removed(object) => {
+            world.store.delete(key);
+            Ok(Arc::new(object))
+        }
+        Outcome::Stored(object) if object == **old => Ok(Arc::clone(old)),
+        Outcome::Stored(object) => Ok(world.store.put(key.clone(), &object)),
+    }
 }
 
-/// A patch without a resourceVersion never conflicts, whatever the kind asks of a PUT.
-fn version_fits_patch(kind: &Kind, name: &str, given: &str, old: &Value) -> Result<(), Status> {
-    if matches!(given, "" | "0") { Ok(()) } else { version_fits(kind, name, given, old) }
-}
-
-/// What kind of patches a kind takes.
-pub fn served(kind: &Kind) -> Served {
-    if kind.custom { Served::Custom } else { Served::BuiltIn }
+/// What kind of patches and encodings a kind takes.
+pub fn served(kind: &Kind) -> wire::media::Served {
+    if kind.custom { wire::media::Served::Custom } else { wire::media::Served::BuiltIn }
 }
 
 /// Deletes an object, or begins to.
 ///
 /// # Errors
 /// 404; 409 for a precondition that does not hold.
-pub fn delete(world: &mut World, kind: &Kind, key: &Key, options: &DeleteOptions) -> Result<Deleted, Status> {
-    let old = world.store.get(key).ok_or_else(|| Status::not_found(of(kind), &key.name))?;
-    preconditions(kind, &key.name, options, &old)?;
-    if kind.resource == "pods" && kind.group.is_empty() {
-        return Ok(Deleted::Object(delete_pod(world, key, options, &old)));
-    }
-    if finalizers(&old).is_empty() {
-        world.store.delete(key);
-        return Ok(Deleted::Status(Status::deleted(of(kind), &key.name, &text(&old, "metadata.uid"))));
-    }
-    if terminating(&old) {
-        return Ok(Deleted::Object(old));
-    }
-    Ok(Deleted::Object(mark(world, key, &old, 0)))
+pub fn delete(
+    world: &mut World,
+    through: Through<'_>,
+    key: &Key,
+    options: &DeleteOptions,
+) -> Result<Deleted, Status> {
+    let old = world.store.get(key).ok_or_else(|| through.absent())?;
+    let now = world.now;
+    let pod = key.is_in("", "pods", "");
+    Ok(match through.with(world, |write| patch::delete(&old, write, options, now))? {
+        Deletion::Pending(_) => Deleted::Object(old),
+        Deletion::Marked(object) if object == *old => Deleted::Object(old),
+        Deletion::Marked(object) => Deleted::Object(world.store.put(key.clone(), &object)),
+        // A pod is seen once more, with no time left, before it is gone.
+        Deletion::Removed(object) if pod => {
+            let last = if object == *old { old } else { world.store.put(key.clone(), &object) };
+            world.store.delete(key);
+            Deleted::Object(last)
+        }
+        Deletion::Removed(_) => {
+            world.store.delete(key);
+            let uid = text(&old, "metadata.uid");
+            Deleted::Status(Status::deleted(through.of.group_resource(), &key.name, &uid))
+        }
+    })
 }
 
-fn preconditions(kind: &Kind, name: &str, options: &DeleteOptions, old: &Value) -> Result<(), Status> {
-    let of = GroupResource { group: &kind.group, resource: &kind.kind };
-    let uid = text(old, "metadata.uid");
-    if let Some(given) = options.uid.as_ref().filter(|given| **given != uid) {
-        let why = format!(
-            "the UID in the precondition ({given}) does not match the UID in record ({uid}). The object might have been \
-             deleted and then recreated"
-        );
-        return Err(Status::conflict(of, name, &why));
-    }
-    let version = text(old, "metadata.resourceVersion");
-    if let Some(given) = options.resource_version.as_ref().filter(|given| **given != version) {
-        let why = format!(
-            "the ResourceVersion in the precondition ({given}) does not match the ResourceVersion in record ({version}). \
-             The object might have been modified"
-        );
-        return Err(Status::conflict(of, name, &why));
-    }
-    Ok(())
-}
-
-/// A pod gets time to end, unless nothing of it can run (`pkg/registry/core/pod/strategy.go`, CheckGracefulDelete).
-fn delete_pod(world: &mut World, key: &Key, options: &DeleteOptions, old: &Arc<Value>) -> Arc<Value> {
-    let own = old.pointer("/spec/terminationGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(30);
-    let ended = matches!(text(old, "status.phase").as_str(), "Succeeded" | "Failed");
-    let cannot_run = text(old, "spec.nodeName").is_empty() || ended;
-    let asked = options.grace.unwrap_or(own).max(0);
-    let grace = if cannot_run { 0 } else { asked };
-    let granted = old.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64);
-    if granted.is_some_and(|granted| options.grace.is_none_or(|_| grace >= granted)) && granted != Some(0) {
-        return Arc::clone(old);
-    }
-    let marked = if granted == Some(0) { Arc::clone(old) } else { mark(world, key, old, grace) };
-    if grace == 0 && finalizers(&marked).is_empty() {
-        world.store.delete(key);
-    }
-    marked
-}
-
-fn mark(world: &mut World, key: &Key, old: &Value, grace: i64) -> Arc<Value> {
-    let mut object = old.clone();
-    let at = timestamp(world.now + grace);
-    meta(&mut object).insert("deletionTimestamp".into(), at.into());
-    meta(&mut object).insert("deletionGracePeriodSeconds".into(), json!(grace));
-    world.store.put(key.clone(), &object)
+/// The options of a DELETE: its body, which may be nothing, and the query.
+pub fn delete_options(body: &Value, query: &wire::request::Query) -> DeleteOptions {
+    let mut options = DeleteOptions::of(body);
+    let grace = query.first("gracePeriodSeconds").and_then(|text| text.parse().ok());
+    options.grace_period_seconds = options.grace_period_seconds.or(grace);
+    let policy = query.first("propagationPolicy").map(str::to_owned);
+    options.propagation_policy = options.propagation_policy.or(policy);
+    options
 }

@@ -112,7 +112,23 @@ impl Events {
     }
 }
 
-fn tls(target: &Target) -> Result<Arc<rustls::ClientConfig>, String> {
+/// TLS to the server, offering this protocol.
+///
+/// # Errors
+/// When nobody is there, or not the right one.
+pub(crate) async fn secured(
+    target: &Target,
+    protocol: &[u8],
+) -> Result<tokio_rustls::client::TlsStream<TcpStream>, String> {
+    let address = target.address;
+    let failed = |e: &dyn std::fmt::Display| format!("{address} cannot be reached: {e}");
+    let stream = TcpStream::connect(address).await.map_err(|e| failed(&e))?;
+    stream.set_nodelay(true).map_err(|e| failed(&e))?;
+    let connector = tokio_rustls::TlsConnector::from(tls(target, protocol)?);
+    connector.connect(ServerName::from(address.ip()), stream).await.map_err(|e| failed(&e))
+}
+
+fn tls(target: &Target, protocol: &[u8]) -> Result<Arc<rustls::ClientConfig>, String> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(target.ca.as_bytes()) {
@@ -135,7 +151,7 @@ fn tls(target: &Target) -> Result<Arc<rustls::ClientConfig>, String> {
                 .map_err(|e| format!("the client certificate cannot be used: {e}"))?
         }
     };
-    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.alpn_protocols = vec![protocol.to_vec()];
     Ok(Arc::new(config))
 }
 
@@ -146,16 +162,11 @@ impl Client {
     /// When nobody is there, or not the right one.
     pub async fn connect(target: &Target) -> Result<Self, String> {
         let address = target.address;
-        let failed = |e: &dyn std::fmt::Display| format!("{address} cannot be reached: {e}");
-        let stream = TcpStream::connect(address).await.map_err(|e| failed(&e))?;
-        stream.set_nodelay(true).map_err(|e| failed(&e))?;
-        let connector = tokio_rustls::TlsConnector::from(tls(target)?);
-        let name = ServerName::from(address.ip());
-        let stream = connector.connect(name, stream).await.map_err(|e| failed(&e))?;
+        let stream = secured(target, b"h2").await?;
         let (sender, connection) =
             hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
                 .await
-                .map_err(|e| failed(&e))?;
+                .map_err(|e| format!("{address} speaks no HTTP/2: {e}"))?;
         tokio::spawn(connection);
         Ok(Self { sender, authority: address.to_string() })
     }

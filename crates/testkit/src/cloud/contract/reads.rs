@@ -164,6 +164,7 @@ async fn a_moment_that_etcd_forgot_is_410(case: &Case<'_>) -> Outcome {
     let reply = case.client.get(&case.path(&format!("configmaps?limit=1&continue={token}"))).await?;
     fails_somehow(&reply, 410, "Expired")?;
     let go_on = reply.json["metadata"]["continue"].as_str().unwrap_or_default();
+    check!(!go_on.is_empty(), "it does not say how to go on: {}", reply.text());
     let rest = case.client.get(&case.path(&format!("configmaps?limit=1&continue={go_on}"))).await?;
     check!(rest.code == 200 && version(&rest.json) > from, "no way to go on: {}", rest.text());
     // What etcd forgot the watch cache may still know: lists that need not be exact are not touched.

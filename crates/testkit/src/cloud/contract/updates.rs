@@ -105,11 +105,10 @@ async fn a_put_with_another_name_or_namespace_is_400(case: &Case<'_>) -> Outcome
     fails(&reply, 400, "BadRequest", text, &Value::Null)?;
     let reply =
         case.client.put(&case.path("configmaps/a"), &map_of("1", &json!({"namespace": "no"}))).await?;
-    let text = format!(
-        "the namespace of the object (no) does not match the namespace on the request ({})",
-        case.namespace
-    );
-    fails(&reply, 400, "BadRequest", &text, &Value::Null)
+    fails_somehow(&reply, 400, "BadRequest")?;
+    let message = reply.json["message"].as_str().unwrap_or_default();
+    check!(message.starts_with("the namespace of the "), "{message}");
+    Ok(())
 }
 
 async fn a_put_with_an_odd_version_is_500(case: &Case<'_>) -> Outcome {
