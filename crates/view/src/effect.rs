@@ -1,0 +1,89 @@
+//! What the view asks of the hub.
+
+use crate::mark::Identity;
+use crate::persist::Write;
+use crate::resource::{Key, ResourceId};
+use crate::scope::Scope;
+use crate::version::{CloudRv, ViewRv};
+use crate::watch::WatcherId;
+
+/// Names a stream from the cloud.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId(pub(crate) u64);
+
+/// A stream that is to be opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Open {
+    /// Its name in everything that is reported about it.
+    pub stream: StreamId,
+    /// Of which resource.
+    pub resource: ResourceId,
+    /// Which objects.
+    pub scope: Scope,
+    /// Under whose credential.
+    pub identity: Identity,
+    /// `None`: read everything, from etcd (no resourceVersion), by watch-list or list and watch, then follow. Else go on from this version; but first
+    /// ask, with a list of at most one object that reads from etcd (`limit=1`, no resourceVersion), what the cloud's
+    /// version is and report it with [`crate::View::revision`]: a watch from a version that the cloud has not reached
+    /// says nothing at all.
+    pub from: Option<CloudRv>,
+}
+
+/// Something that the hub must do, in the order in which it was said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Write this, and report with [`crate::View::written`] and [`crate::View::flushed`].
+    Persist(Write),
+    /// There may be something for this watcher: [`crate::View::pull`].
+    Wake(WatcherId),
+    /// Answers that had to wait for this resource may be possible now: ask again.
+    AskAgain(ResourceId),
+    /// Open a stream.
+    Open(Open),
+    /// Close a stream; nothing more is to be reported about it.
+    Close(StreamId),
+    /// The cloud's object under a layer changed: whoever laid it lays it anew or lifts it.
+    Beneath {
+        /// The resource.
+        resource: ResourceId,
+        /// The object's place.
+        key: Key,
+    },
+    /// An operator should know.
+    Report(Trouble),
+}
+
+/// Something that an operator should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// View RVs have overtaken the cloud's: a client that falls back to the cloud now may hear nothing.
+    CloudTooYoung {
+        /// The resource.
+        resource: ResourceId,
+        /// The view RV.
+        issued: ViewRv,
+    },
+    /// The cloud's versions went back: its etcd was restored from a backup.
+    CloudRestored {
+        /// The resource by which that showed.
+        resource: ResourceId,
+        /// The version that the hub had read.
+        had: CloudRv,
+        /// The version that the cloud has.
+        has: CloudRv,
+    },
+    /// An empty list under another identity than the one that saw objects there: not believed.
+    EmptyNotBelieved {
+        /// The resource.
+        resource: ResourceId,
+        /// The scope.
+        scope: Scope,
+        /// Who read it.
+        identity: Identity,
+    },
+    /// A record cannot be understood; it was left out.
+    BadRecord {
+        /// Its key, as far as it is text.
+        key: String,
+    },
+}
