@@ -1,0 +1,262 @@
+//! The promises of the view, one by one.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use view::{
+    Answer, Ask, Change, CloudRv, Effect, Frame, Identity, Key, Limits, Next, Object, Open, ResourceId,
+    Scope, Shelf, StreamId, View,
+};
+use wire::request::{GetOptions, VersionMatch};
+use wire::{Encoding, ListOptions};
+
+struct NoShelf;
+
+impl Shelf for NoShelf {
+    fn fetch(&self, _: &ResourceId, _: &Key) -> Option<Arc<[u8]>> {
+        None
+    }
+}
+
+const NOW: Duration = Duration::from_secs(10);
+
+fn rv(number: u64) -> CloudRv {
+    CloudRv::parse(&number.to_string()).unwrap()
+}
+
+fn pods() -> ResourceId {
+    ResourceId::new("", "v1", "pods", "")
+}
+
+fn own_pods() -> Scope {
+    Scope { fields: "spec.nodeName=n1".parse().unwrap(), ..Scope::default() }
+}
+
+fn pod(name: &str, uid: &str, version: u64, phase: &str) -> Object {
+    let json = format!(
+        r#"{{"kind":"Pod","apiVersion":"v1","metadata":{{"name":"{name}","namespace":"a","uid":"{uid}","resourceVersion":"{version}"}},"spec":{{"nodeName":"n1"}},"status":{{"phase":"{phase}"}}}}"#
+    );
+    view::read(&pods(), json.into_bytes(), Encoding::Json).unwrap()
+}
+
+/// A view whose logs are as quick as it wants.
+struct Hub {
+    view: View,
+    kubelet: Identity,
+    opened: Vec<Open>,
+    woken: usize,
+}
+
+impl Hub {
+    fn new() -> Hub {
+        let view = View::new("n1", Limits::default(), Box::new(NoShelf));
+        Hub { view, kubelet: Identity::new("kubelet"), opened: Vec::new(), woken: 0 }
+    }
+
+    /// Carries out everything but the writes whose numbers it returns.
+    fn carry_out(&mut self) -> Vec<view::Write> {
+        let mut writes = Vec::new();
+        for effect in self.view.effects() {
+            match effect {
+                Effect::Persist(write) => writes.push(write),
+                Effect::Open(open) => self.opened.push(open),
+                Effect::Wake(_) => self.woken += 1,
+                _ => {}
+            }
+        }
+        writes
+    }
+
+    fn settle(&mut self) {
+        for write in self.carry_out() {
+            self.view.flushed(write.log, write.number);
+        }
+        self.carry_out();
+    }
+
+    /// kubelet's pods are followed and were these at 1000.
+    fn with(pods_there: &[Object]) -> (Hub, StreamId) {
+        let mut hub = Hub::new();
+        hub.view.link(true, NOW);
+        hub.view.granted(&hub.kubelet.clone(), &pods(), &own_pods());
+        assert!(matches!(hub.watch(""), Answer::Await));
+        hub.settle();
+        let stream = hub.opened.pop().unwrap().stream;
+        hub.view.opened(stream);
+        for pod in pods_there {
+            hub.view.initial(stream, pod.clone());
+        }
+        hub.view.synced(stream, rv(1000));
+        hub.settle();
+        (hub, stream)
+    }
+
+    fn ask<'a>(who: &'a Identity, resource: &'a ResourceId) -> Ask<'a> {
+        Ask { who, resource, granted: false, fresh: false, now: NOW, random: 7 }
+    }
+
+    fn get(&mut self, who: &str, name: &str) -> Answer {
+        let options = GetOptions { resource_version: "0".to_owned() };
+        self.view.get(Hub::ask(&Identity::new(who), &pods()), &Key::new("a", name), &options)
+    }
+
+    fn options(version: &str) -> ListOptions {
+        ListOptions {
+            field_selector: own_pods().fields,
+            resource_version: version.to_owned(),
+            allow_watch_bookmarks: true,
+            ..ListOptions::default()
+        }
+    }
+
+    fn list(&mut self, options: &ListOptions) -> Answer {
+        self.view.list(Hub::ask(&self.kubelet.clone(), &pods()), "", options)
+    }
+
+    fn watch(&mut self, version: &str) -> Answer {
+        let with_state = version.is_empty().then_some(true);
+        let options = ListOptions { watch: true, send_initial_events: with_state, ..Hub::options(version) };
+        self.view.watch(Hub::ask(&self.kubelet.clone(), &pods()), "", &options)
+    }
+
+    fn began(&mut self, version: &str) -> view::WatcherId {
+        match self.watch(version) {
+            Answer::Watch(id) => id,
+            answer => panic!("{answer:?}"),
+        }
+    }
+
+    fn told(&mut self, id: view::WatcherId) -> Vec<String> {
+        let pulled = self.view.pull(id, NOW, 100);
+        assert_eq!(pulled.next, Next::Wait);
+        let text = |frame: Frame| match frame {
+            Frame::State(object) => format!("state {}", object.header.key),
+            Frame::Event(event, change) => format!("{change:?} {} {}", event.key, event.shown),
+            Frame::Bookmark { rv, end_of_state } => format!("bookmark {rv} {end_of_state}"),
+            Frame::Error(status) => format!("error {}", status.code),
+        };
+        pulled.frames.into_iter().map(text).collect()
+    }
+}
+
+fn code(answer: &Answer) -> u16 {
+    match answer {
+        Answer::Refuse(status) | Answer::WatchError(status) => status.code,
+        _ => 200,
+    }
+}
+
+#[test]
+fn p4_a_set_that_was_read_is_answered_without_the_cloud_and_any_other_is_503() {
+    let (mut hub, _) = Hub::with(&[pod("x", "u1", 900, "Running")]);
+    hub.view.link(false, NOW);
+    assert!(matches!(hub.get("kubelet", "x"), Answer::Object { .. }));
+    let Answer::List(listing) = hub.list(&Hub::options("")) else { panic!() };
+    assert_eq!((listing.objects.len(), listing.rv.get()), (1, 1));
+    let everything = ListOptions::default();
+    assert_eq!(code(&hub.list(&everything)), 503, "a wider set was never read");
+    assert_eq!(code(&hub.get("kubelet", "y")), 503, "a pod of this name may be on another node");
+}
+
+#[test]
+fn p4_what_was_deleted_is_404_and_a_set_known_to_be_empty_is_an_empty_list() {
+    let (mut hub, stream) = Hub::with(&[pod("x", "u1", 900, "Running")]);
+    hub.view.changed(stream, Change::Deleted, pod("x", "u1", 1001, "Running"));
+    hub.settle();
+    hub.view.link(false, NOW);
+    assert_eq!(code(&hub.get("kubelet", "x")), 404);
+    let Answer::List(listing) = hub.list(&Hub::options("0")) else { panic!() };
+    assert!(listing.objects.is_empty() && listing.rv.get() == 2);
+}
+
+#[test]
+fn p8_nobody_gets_what_the_cloud_did_not_grant_to_them() {
+    let (mut hub, _) = Hub::with(&[pod("x", "u1", 900, "Running")]);
+    assert!(matches!(hub.get("other", "x"), Answer::Forward));
+    hub.view.link(false, NOW);
+    assert_eq!(code(&hub.get("other", "x")), 503);
+    hub.view.refused(&Identity::new("kubelet"), &pods(), &own_pods(), view::Asked::Set);
+    assert_eq!(code(&hub.get("kubelet", "x")), 503, "a refusal ends what was granted");
+}
+
+#[test]
+fn p4_a_watch_is_told_the_state_its_end_and_then_every_change_once() {
+    let (mut hub, stream) = Hub::with(&[pod("x", "u1", 900, "Running")]);
+    let id = hub.began("");
+    assert_eq!(hub.told(id), ["state a/x", "bookmark 1 true"]);
+    hub.view.changed(stream, Change::Modified, pod("x", "u1", 1001, "Running"));
+    hub.settle();
+    hub.view.changed(stream, Change::Added, pod("x", "u2", 1003, "Pending"));
+    hub.settle();
+    assert_eq!(hub.told(id), ["Modified a/x 2", "Deleted a/x 3", "Added a/x 4"]);
+    let id = hub.began("2");
+    assert_eq!(hub.told(id), ["Deleted a/x 3", "Added a/x 4"]);
+}
+
+#[test]
+fn p4_only_a_version_that_the_hub_never_issued_is_410() {
+    let (mut hub, _) = Hub::with(&[pod("x", "u1", 900, "Running")]);
+    assert_eq!(code(&hub.watch("1000")), 410, "the cloud's version is foreign");
+    assert_eq!(code(&hub.list(&Hub::options("1000"))), 410);
+    let exact = ListOptions { version_match: Some(VersionMatch::Exact), ..Hub::options("1") };
+    assert_eq!(code(&hub.list(&exact)), 200);
+    let token = ListOptions { continue_token: "x".to_owned(), ..Hub::options("") };
+    assert_eq!(code(&hub.list(&token)), 410);
+    for version in ["", "0"] {
+        assert_eq!(code(&hub.list(&Hub::options(version))), 200, "{version}");
+    }
+}
+
+#[test]
+fn nothing_about_an_own_pods_end_is_shown_before_it_is_flushed() {
+    let (mut hub, stream) = Hub::with(&[pod("x", "u1", 900, "Running")]);
+    let id = hub.began("1");
+    hub.view.changed(stream, Change::Modified, pod("x", "u1", 1001, "Succeeded"));
+    let write = hub.carry_out().pop().unwrap();
+    assert!(write.flush && hub.told(id).is_empty());
+    hub.view.written(write.log, write.number);
+    assert!(hub.told(id).is_empty());
+    hub.view.flushed(write.log, write.number);
+    assert_eq!(hub.told(id), ["Modified a/x 2"]);
+}
+
+#[test]
+fn p5_a_layer_is_shown_at_once_stays_over_what_the_cloud_says_and_is_lifted_as_a_change() {
+    let (mut hub, stream) = Hub::with(&[pod("x", "u1", 900, "Running")]);
+    let (id, key) = (hub.began("1"), Key::new("a", "x"));
+    hub.view.lay_over(&pods(), &key, Some(pod("x", "u1", 900, "Succeeded")));
+    hub.settle();
+    hub.view.changed(stream, Change::Modified, pod("x", "u1", 1001, "Running"));
+    let beneath = Effect::Beneath { resource: pods(), key: key.clone() };
+    let effects = hub.view.effects();
+    assert!(effects.contains(&beneath));
+    for effect in effects {
+        if let Effect::Persist(write) = effect {
+            hub.view.flushed(write.log, write.number);
+        }
+    }
+    assert_eq!(hub.told(id), ["Modified a/x 2"], "the cloud's change is not shown over the layer");
+    let shown = view_rv(&mut hub);
+    let (uid, cloud) = hub.view.cloud_version(&pods(), &key, shown).unwrap();
+    assert_eq!((uid.as_str(), cloud), ("u1", rv(1001)));
+    hub.view.lift(&pods(), &key);
+    hub.settle();
+    assert_eq!(hub.told(id), ["Modified a/x 3"]);
+}
+
+fn view_rv(hub: &mut Hub) -> view::Shown {
+    let Answer::List(listing) = hub.list(&Hub::options("0")) else { panic!() };
+    listing.rv
+}
+
+#[test]
+fn a_broken_stream_and_an_empty_list_of_a_stranger_remove_nothing() {
+    let (mut hub, stream) = Hub::with(&[pod("x", "u1", 900, "Running")]);
+    hub.view.ended(stream, view::End::Expired, NOW, 0);
+    hub.settle();
+    hub.view.took_list(&Identity::new("other"), &pods(), &own_pods(), Vec::new(), rv(1005));
+    hub.settle();
+    hub.view.link(false, NOW);
+    assert!(matches!(hub.get("kubelet", "x"), Answer::Object { .. }));
+}
