@@ -77,6 +77,14 @@ pub struct Unauthenticated {
     pub why: String,
 }
 
+/// Whether a header holds a bearer token; any other scheme proves nothing to an API server
+/// (`k8s.io/apiserver/pkg/authentication/request/bearertoken`).
+fn is_bearer(authorization: &[u8]) -> bool {
+    authorization.split_at_checked(7).is_some_and(|(scheme, token)| {
+        scheme.eq_ignore_ascii_case(b"bearer ") && !token.trim_ascii().is_empty()
+    })
+}
+
 /// Who calls the hub of the node `node`. As on the API server a certificate comes before a header, and a certificate that
 /// does not count spoils a request only when nothing else came with it.
 ///
@@ -88,7 +96,7 @@ pub fn caller(node: &str, brought: &Brought<'_>) -> Result<Caller, Unauthenticat
         Some(Ok((user, _))) if user.is_node(node) => Ok(Caller::Kubelet),
         Some(Ok((user, Signer::Hub))) => Ok(Caller::Operator(user.clone())),
         Some(Ok((user, Signer::Cluster))) => Ok(Caller::Certified(user.clone())),
-        _ if brought.authorization.is_some() => Ok(Caller::Bearer),
+        _ if brought.authorization.is_some_and(is_bearer) => Ok(Caller::Bearer),
         Some(Err(why)) => Err(Unauthenticated { why: why.to_owned() }),
         None => Ok(Caller::Anonymous),
     }
@@ -132,6 +140,14 @@ mod tests {
     fn p8_a_bad_certificate_does_not_hide_a_token_and_alone_is_refused() {
         let bad = |authorization| Brought { certificate: Some(Err("expired")), authorization };
         assert_eq!(caller("edge-1", &bad(Some(b"Bearer t"))), Ok(Caller::Bearer));
+        assert_eq!(
+            caller("edge-1", &bad(Some(b"Basic eDp5"))),
+            Err(Unauthenticated { why: "expired".into() })
+        );
+        for nothing in [&b"Basic eDp5"[..], b"Bearer", b"Bearer ", b"", b"Token t"] {
+            let brought = Brought { certificate: None, authorization: Some(nothing) };
+            assert_eq!(caller("edge-1", &brought), Ok(Caller::Anonymous), "{nothing:?}");
+        }
         assert_eq!(caller("edge-1", &bad(None)), Err(Unauthenticated { why: "expired".into() }));
         assert_eq!(
             caller("edge-1", &Brought { certificate: None, authorization: None }),

@@ -25,7 +25,11 @@ pub fn run(what: &Status) -> Result<ExitCode, Failure> {
         None => Config::load(&OsFs, Path::new(PATH), false).map_err(|e| e.to_string())?.admin,
     };
     let text = ask(&socket).map_err(|e| {
-        format!("the hub does not answer at {}: {e}; is edgekeep-hub.service running?", socket.display())
+        let advice = match e.kind() {
+            std::io::ErrorKind::PermissionDenied => "be root, or in the group edgekeep",
+            _ => "is edgekeep-hub.service running?",
+        };
+        format!("the hub does not answer at {}: {e}; {advice}", socket.display())
     })?;
     let standing: Value =
         serde_json::from_str(&text).map_err(|e| format!("the hub's answer cannot be read: {e}"))?;

@@ -172,10 +172,11 @@ impl Cloud {
                 Ok(answer) => return Ok((answer, held)),
                 Err(error) => error,
             };
-            if let Some(ticket) = held {
+            let unsent = error.take_message();
+            // A stream that broke is one request's matter; a connection that takes nothing any more is everybody's.
+            if let Some(ticket) = held.filter(|ticket| unsent.is_some() || ticket.sender().is_closed()) {
                 ticket.retire();
             }
-            let unsent = error.take_message();
             let why = error.into_error().to_string();
             body = match unsent {
                 Some(unsent) if tries < TRIES => unsent.into_body(),
@@ -252,8 +253,9 @@ impl Cloud {
 
     async fn connect(&self, tls: &Arc<rustls::ClientConfig>) -> Result<Connection, Trouble> {
         connect::connect(&self.endpoints, tls, &self.judge, &self.traffic).await.map_err(|failure| {
+            // It may be this credential's or this request's own: a probe tells at once.
             if failure.definite {
-                self.judge.tell(|link, now| link.failed(now, failure.what.clone(), jitter()));
+                self.judge.tell(crate::link::Link::lost);
             }
             Trouble::NotSent(failure.what)
         })
@@ -342,7 +344,14 @@ impl Cloud {
             let mut request = Request::new(Body::Empty);
             *request.uri_mut() = Uri::from_static("/readyz");
             let request = self.address(request, place).map_err(|e| broke(&e))?;
-            sender.send_request(request).await.map(|answer| answer.status().as_u16()).map_err(|e| broke(&e))
+            // Until it has answered well, the next attempt is another API server's.
+            self.endpoints.keep_to(place + 1);
+            let answer = sender.send_request(request).await.map_err(|e| broke(&e))?;
+            let code = answer.status().as_u16();
+            if code < 500 {
+                self.endpoints.keep_to(place);
+            }
+            Ok(code)
         };
         let asked = tokio::time::timeout(PROBE, asked).await.unwrap_or(Err(Why::Silent));
         let was_up = self.judge.tell(|link, now| {

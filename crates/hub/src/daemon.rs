@@ -69,6 +69,13 @@ impl Parts {
             places.load(&OsFs).map_err(|e| tracing::warn!("no certificate of the node yet: {e}")).ok();
         let named =
             node_identity.as_ref().and_then(|identity| identity.facts.user.name.strip_prefix("system:node:"));
+        if let (Some(identity), None) = (&node_identity, named) {
+            return Err(Error::new(format!(
+                "{} holds the certificate of \"{}\", not of a node: nobody else's is lent to kubelet",
+                config.kubeconfig.display(),
+                identity.facts.user
+            )));
+        }
         let node = match (&config.node_name, named) {
             (Some(name), Some(named)) if name != named => {
                 return Err(Error::new(format!(
@@ -123,6 +130,7 @@ impl Parts {
             }
             prints = now;
             self.note_read(self.read_again());
+            self.keeper.look_again.notify_one();
         }
     }
 

@@ -22,7 +22,7 @@ const PROBE_GAP: Duration = Duration::from_millis(500);
 const PROBES: u32 = 3;
 /// Silence from the first probe on, also of the path, after which the cloud is gone: 3 s in all (design §6.7).
 const SILENCE: Duration = Duration::from_secs(2);
-/// Silence of the API server after the path's last sign of life, after which it is gone too.
+/// Silence of the API server after the path's first sign of life, after which it is gone too.
 const HANG: Duration = Duration::from_secs(4);
 /// Longest silence that raises no suspicion, however slow the API server is known to be.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -84,7 +84,7 @@ pub struct Link {
     open: u32,
     /// Since when nothing was heard although a question is open.
     silent_since: Option<Moment>,
-    /// The last sign of the path during this silence.
+    /// The first sign of the path during this silence.
     touched: Option<Moment>,
     last_heard: Moment,
     /// Probes sent in this suspicion, or attempts in vain since the cloud is gone.
@@ -151,7 +151,7 @@ impl Link {
             if self.open > 0 {
                 self.begin_silence(now);
             }
-        } else if !self.probing {
+        } else if !self.probing && !matches!(self.state, State::Down(Why::NotReady(_))) {
             // Only a whole answer ends an absence, but there is reason to ask for one soon; the last bytes of an attempt
             // in vain are none to ask again at once.
             self.next_probe = self.next_probe.min(now.max(self.last_probe + PAUSE.0));
@@ -160,7 +160,8 @@ impl Link {
 
     /// A connection was made.
     pub fn reached(&mut self, now: Moment) {
-        if self.silent_since.is_some() {
+        // The first one counts: who goes on connecting must not put the verdict off for ever.
+        if self.silent_since.is_some() && self.touched.is_none() {
             self.touched = Some(now);
         }
     }

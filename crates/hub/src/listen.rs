@@ -30,6 +30,10 @@ const HEAD_SIZE: usize = 64 << 10;
 const STREAMS: u32 = 250;
 /// What is kept of an answer that the client does not take, in bytes.
 const UNSENT: usize = 64 << 10;
+/// What is taken of a request's body before the cloud takes it, in bytes; four times that of all on one connection.
+const WINDOW: u32 = 64 << 10;
+/// A client is asked after this long whether it is still there, and its connection ended after that.
+const PING: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
 /// How long nobody is accepted after the system had no more file descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -55,8 +59,8 @@ pub async fn listen(listener: TcpListener, shared: Listening) {
             _ = stopping.wait_for(|stopping| *stopping) => return,
         };
         match accepted {
-            Ok((stream, _)) => {
-                let Some(admitted) = shared.clients.admit() else { continue };
+            Ok((stream, from)) => {
+                let Some(admitted) = shared.clients.admit(from.ip()) else { continue };
                 tokio::spawn(connection(stream, admitted, shared.clone()));
             }
             Err(e) if is_about_the_client(&e) => {}
@@ -77,10 +81,12 @@ fn is_about_the_client(error: &io::Error) -> bool {
 async fn connection(stream: TcpStream, admitted: Admitted, shared: Listening) {
     // A help only.
     let _ = stream.set_nodelay(true);
+    let mut stopping = shared.stopping.clone();
     let shaking = TlsAcceptor::from(shared.tls.clone()).accept(stream);
     let shaken = tokio::select! {
         shaken = tokio::time::timeout(HANDSHAKE, shaking) => shaken,
         () = admitted.sent_away() => return,
+        _ = stopping.wait_for(|stopping| *stopping) => return,
     };
     let stream = match shaken {
         Ok(Ok(stream)) => stream,
@@ -119,6 +125,10 @@ async fn http2(stream: TlsStream<TcpStream>, peer: &Arc<Peer>, shared: &Listenin
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW * 4)
+        .keep_alive_interval(PING.0)
+        .keep_alive_timeout(PING.1)
         .max_send_buf_size(UNSENT)
         .max_header_list_size(u32::try_from(HEAD_SIZE).unwrap_or(u32::MAX))
         .serve_connection(TokioIo::new(stream), service_fn(service(peer, &shared.proxy)));

@@ -29,6 +29,8 @@ use request::As;
 const MAX_PEM: usize = 1 << 20;
 /// Pauses between attempts that fail, shortest and longest.
 const RETRY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(1800));
+/// The rest after a new certificate, at least and at most, whatever the clock says of it.
+const REST: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(6 * 3600));
 /// How often the time of renewal is looked at, for a clock that is set meanwhile.
 const LOOK: Duration = Duration::from_secs(60);
 
@@ -137,6 +139,8 @@ pub struct Keeper {
     cloud: Arc<Cloud>,
     proxy: Arc<Proxy>,
     standing: Mutex<Standing>,
+    /// Told when files changed: what was missing may be there.
+    pub look_again: tokio::sync::Notify,
     /// When the present certificate was got, if that was by this process.
     obtained: Mutex<Option<SystemTime>>,
 }
@@ -146,7 +150,14 @@ impl Keeper {
     #[must_use]
     pub fn new(places: Places, proxy: &Arc<Proxy>) -> Arc<Self> {
         let (cloud, proxy) = (proxy.cloud.clone(), proxy.clone());
-        Arc::new(Self { places, cloud, proxy, standing: Mutex::default(), obtained: Mutex::default() })
+        Arc::new(Self {
+            places,
+            cloud,
+            proxy,
+            standing: Mutex::default(),
+            look_again: tokio::sync::Notify::new(),
+            obtained: Mutex::default(),
+        })
     }
 
     /// What stands now.
@@ -161,7 +172,7 @@ impl Keeper {
 
     /// Renews it in time, for as long as the hub runs.
     pub async fn keep(&self) {
-        let mut pause = RETRY.0;
+        let (mut pause, mut rest) = (RETRY.0, REST.0);
         let mut drawn = jitter();
         loop {
             let left = self.time_left(drawn);
@@ -179,13 +190,20 @@ impl Keeper {
                     self.proxy.metrics.renewals.inc();
                     self.note(|standing| *standing = Standing::default());
                     (pause, drawn) = (RETRY.0, jitter());
+                    tokio::time::sleep(rest).await;
+                    // A clock that takes the newest certificate for old is wrong, and gets no better by asking.
+                    rest =
+                        if self.time_left(drawn) == Duration::ZERO { (rest * 2).min(REST.1) } else { REST.0 };
                 }
                 Err(e) => {
                     tracing::warn!("the node's certificate was not renewed: {e}");
                     self.proxy.metrics.renewal_failures.inc();
                     self.note(|standing| standing.trouble = Some(e.to_string()));
-                    tokio::time::sleep(pause.mul_f64(0.75 + 0.5 * f64::from(jitter()) / f64::from(u32::MAX)))
-                        .await;
+                    let pausing = pause.mul_f64(0.75 + 0.5 * f64::from(jitter()) / f64::from(u32::MAX));
+                    tokio::select! {
+                        () = tokio::time::sleep(pausing) => {}
+                        () = self.look_again.notified() => {}
+                    }
                     pause = (pause * 2).min(RETRY.1);
                 }
             }
@@ -210,11 +228,13 @@ impl Keeper {
         // Somebody may have joined the node anew meanwhile.
         let present = self.cloud.credentials.node();
         if let Ok(found) = self.places.load(&OsFs)
+            && found.facts.user.is_node(&self.proxy.node)
             && present.as_ref().is_none_or(|present| found.facts.not_before > present.not_before)
         {
             return self.adopt(found);
         }
-        if present.is_some() && !self.standing().refused {
+        // Also when it was refused: one 401 may have been a mistake of the cloud's.
+        if present.is_some() {
             match self.request(&As::Node).await {
                 Err(request::Failure::Refused) => {
                     tracing::warn!("the cloud does not accept the node's certificate any more");
@@ -259,8 +279,14 @@ impl Keeper {
     async fn request(&self, whom: &As) -> Result<String, request::Failure> {
         let pem = request::certificate(&self.cloud, &self.proxy.node, whom).await?;
         let identity = Identity::read(&pem, &pem)?;
-        self.places.keep(&OsFs, &pem)?;
-        Ok(self.adopt(identity)?)
+        if !identity.facts.user.is_node(&self.proxy.node) {
+            let text = format!("the cloud signed for \"{}\" and not for this node", identity.facts.user);
+            return Err(Error::new(text).into());
+        }
+        let until = self.adopt(identity)?;
+        // A disk that is full must not cost the node its certificate.
+        self.places.keep(&OsFs, &pem).inspect_err(|e| tracing::error!("{e}")).ok();
+        Ok(until)
     }
 
     fn adopt(&self, identity: Identity) -> Result<String> {

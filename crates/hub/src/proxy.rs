@@ -20,7 +20,7 @@ use wire::request::Verb;
 use wire::status::Status;
 
 use crate::body::{Body, UnderWay};
-use crate::clients::Admitted;
+use crate::clients::{Admitted, Proof};
 use crate::cloud::{Cloud, Held, Trouble};
 use crate::metrics::{Asker, Metrics};
 use crate::refuse;
@@ -129,21 +129,26 @@ impl Proxy {
         };
         let asker = asker(&who);
         if matches!(asker, Asker::Kubelet | Asker::Operator | Asker::Certified) {
-            peer.admitted.is_known();
+            peer.admitted.is_known(Proof::Certificate);
         }
-        let response = self.pass(&who, request).await;
+        let response = self.pass(&peer, &who, request).await;
         // Only the cloud can tell whether a token is one; the hub's own answers say nothing about it.
         if asker == Asker::Bearer
             && matches!(response.body(), Body::Answer(_))
             && response.status() != StatusCode::UNAUTHORIZED
         {
-            peer.admitted.is_known();
+            peer.admitted.is_known(Proof::Token);
         }
         self.metrics.answered(asker, response.status().as_u16());
         response
     }
 
-    async fn pass(self: &Arc<Self>, who: &Caller, mut request: Request<Incoming>) -> Response<Body> {
+    async fn pass(
+        self: &Arc<Self>,
+        peer: &Arc<Peer>,
+        who: &Caller,
+        mut request: Request<Incoming>,
+    ) -> Response<Body> {
         // What cannot be read here is for the API server to refuse.
         let target = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
         let about = wire::request::Request::parse(request.method().as_str(), target).ok();
@@ -160,7 +165,7 @@ impl Proxy {
         if headers::wants_upgrade(request.headers()) {
             let theirs = hyper::upgrade::on(&mut request);
             let (onward, accept) = self.onward(request, credential, true);
-            return self.upgrade(credential, onward, theirs, &accept).await;
+            return self.upgrade(peer, credential, onward, theirs, &accept).await;
         }
         let drawn = request.headers().get(AUTHORIZATION).map_or(0, |own| self.lots.hash_one(own.as_bytes()));
         let (onward, accept) = self.onward(request, credential, false);
@@ -215,6 +220,7 @@ impl Proxy {
     /// Passes on a request to make something else of its connection (exec, attach, port-forward), and what comes then.
     async fn upgrade(
         self: &Arc<Self>,
+        peer: &Arc<Peer>,
         credential: Credential,
         request: Request<Body>,
         theirs: OnUpgrade,
@@ -235,7 +241,10 @@ impl Proxy {
         *response.status_mut() = answer.status();
         std::mem::swap(response.headers_mut(), answer.headers_mut());
         self.metrics.upgrades.inc();
+        // The connection goes on, and its place among the clients is taken until it ends.
+        let peer = peer.clone();
         tokio::spawn(async move {
+            let _peer = peer;
             let Ok((theirs, ours)) = tokio::try_join!(theirs, ours) else { return };
             let (mut theirs, mut ours) = (TokioIo::new(theirs), TokioIo::new(ours));
             // Either end may break off; that is how most of these end.

@@ -68,6 +68,8 @@ pub async fn connect(
 ) -> Result<Connection, Failure> {
     let mut all = Failure { what: String::new(), definite: true };
     for (place, endpoint) in endpoints.in_turn() {
+        // Whoever gives up waiting meanwhile has not been here for nothing: the next attempt begins with the next one.
+        endpoints.keep_to(place + 1);
         match one(endpoint, tls, judge, traffic).await {
             Ok(stream) => {
                 endpoints.keep_to(place);
@@ -109,10 +111,10 @@ async fn one(
         prepare(&stream);
         let seen = Seen { stream, judge: judge.clone(), traffic: traffic.clone() };
         let shake = TlsConnector::from(tls.clone()).connect(endpoint.name.clone(), seen);
-        return match tokio::time::timeout(HANDSHAKE, shake).await {
-            Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(e)) => Err(Failure { what: format!("TLS: {e}"), definite: true }),
-            Err(_) => Err(Failure { what: "TLS: no answer".into(), definite: false }),
+        last = match tokio::time::timeout(HANDSHAKE, shake).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(e)) => Failure { what: format!("TLS: {e}"), definite: true },
+            Err(_) => Failure { what: "TLS: no answer".into(), definite: false },
         };
     }
     Err(last)

@@ -49,11 +49,13 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// Whether it is one of those that may be: what is told off, or was made under older credentials, only ends.
+    fn counts(&self, generation: u64) -> bool {
+        self.generation == generation && !self.retired.load(Ordering::Relaxed)
+    }
+
     fn takes(&self, generation: u64) -> bool {
-        self.generation == generation
-            && !self.retired.load(Ordering::Relaxed)
-            && !self.sender.is_closed()
-            && self.active.load(Ordering::Relaxed) < STREAMS
+        self.counts(generation) && !self.sender.is_closed() && self.active.load(Ordering::Relaxed) < STREAMS
     }
 }
 
@@ -118,7 +120,7 @@ impl Pool {
         list.retain(|one| !one.sender.is_closed());
         match list.iter().find(|one| one.takes(generation)) {
             Some(shared) => Take::Ticket(Ticket::new(shared)),
-            None if list.len() >= CONNECTIONS => Take::Full,
+            None if list.iter().filter(|one| one.counts(generation)).count() >= CONNECTIONS => Take::Full,
             None => Take::Connect,
         }
     }

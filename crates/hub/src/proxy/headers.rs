@@ -55,7 +55,9 @@ pub fn back(mut headers: HeaderMap) -> HeaderMap {
 
 /// Takes off what is about the connection only, also what the connection's own header names so.
 fn strip_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = connection_names(headers).collect();
+    // What says who somebody is goes end to end, whatever a client says: the API server sees it so, too.
+    let of_one_hop = |name: &HeaderName| fate(name.as_str()) == Fate::Pass;
+    let named: Vec<HeaderName> = connection_names(headers).filter(of_one_hop).collect();
     for name in named {
         headers.remove(name);
     }
