@@ -6,11 +6,11 @@
 //! is made as it is.
 //!
 //! Invariants:
-//! - nothing is shown before what must survive of it has been written, or flushed ([`persist`]);
+//! - nothing is shown before what must survive of it has been written, or flushed (`persist.rs`);
 //! - an object never goes back to an older version (`collection.rs`);
-//! - nothing is absent unless that is known ([`mark`]), and nobody is shown what the cloud did not grant them;
-//! - a watch misses nothing between two things that it tells, or ends ([`watch`]);
-//! - a view RV is issued once, in strictly increasing order, whatever happens to the node ([`numbers`]).
+//! - nothing is absent unless that is known (`mark.rs`), and nobody is shown what the cloud did not grant them;
+//! - a watch misses nothing between two things that it tells, or ends (`watch.rs`);
+//! - a view RV is issued once, in strictly increasing order, whatever happens to the node (`numbers.rs`).
 
 mod ahead;
 mod answer;

@@ -2,7 +2,7 @@
 
 use crate::policy::Log;
 
-/// A record for a log. What the log stores is opaque to it; [`crate::record`] has the forms.
+/// A record for a log. What the log stores is opaque to it; `record.rs` has the forms.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Record {
     /// The key has this value from now on.

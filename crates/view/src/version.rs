@@ -12,7 +12,7 @@ pub struct ViewRv(u64);
 
 /// A resourceVersion as the hub's clients see it: a view RV for overlaid resources, the cloud's for all others.
 ///
-/// It is made in one place, [`crate::numbers`], which knows the resource.
+/// It is made in one place, `numbers.rs`, which knows the resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Shown(u64);
 
