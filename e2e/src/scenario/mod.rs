@@ -13,6 +13,7 @@ mod node_direct;
 mod node_figures;
 mod node_hub;
 mod openyurt;
+mod patch_differential;
 mod rollback;
 mod two_networks;
 
@@ -34,7 +35,7 @@ pub struct Options {
 }
 
 /// Every scenario, in the order in which `all` plays them, with what it shows.
-pub const ALL: [(&str, &str); 14] = [
+pub const ALL: [(&str, &str); 15] = [
     ("ipam", "pods keep their addresses through restarts, a killed runtime and reboots"),
     ("alternation", "stock host-local and edgekeep-ipam take turns on one dataDir under running pods"),
     ("rollback", "back to stock host-local with pods running and edgekeep-ipam wiped from the node"),
@@ -52,6 +53,7 @@ pub const ALL: [(&str, &str); 14] = [
     ("node-certificate", "the node's certificate renewed by the hub, ended while cut off, and got anew"),
     ("node-figures", "what the hub costs: the same requests directly and through it"),
     ("node-direct", "a real node and its cloud without a hub: a whole day, and what can befall the link"),
+    ("patch-differential", "generated writes to a real API server: `patch` does what it does"),
 ];
 
 /// Plays the scenario `name` in `dir` and records every check.
@@ -74,6 +76,7 @@ pub async fn run(name: &str, dir: &RunDir, options: &Options, checks: &mut Check
         "node-certificate" => node_certificate::run(dir, options, checks).await,
         "node-figures" => node_figures::run(dir, options, checks).await,
         "node-direct" => node_direct::run(dir, options, checks).await,
+        "patch-differential" => patch_differential::run(dir, options, checks).await,
         "churn" => churn::run(dir, options, checks),
         _ => bail!("there is no scenario {name}"),
     }
