@@ -53,14 +53,14 @@ pub(crate) fn check_custom_type(
     current: &Value,
     write: &Write<'_>,
 ) -> Result<(), Status> {
-    if write.resource.subresource == "status" {
-        return Ok(());
-    }
     let text = |name: &str| said.get(name).and_then(Value::as_str).unwrap_or_default();
     let (kind, version) = (text("kind"), text("apiVersion"));
     if version.is_empty() {
         let why = "Object 'apiVersion' is missing in 'object has no apiVersion field'";
         return Err(Status::internal_error(why));
+    }
+    if write.resource.subresource == "status" {
+        return Ok(());
     }
     let must = |name: &str| {
         let wanted = text_of(current, name);
