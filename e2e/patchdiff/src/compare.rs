@@ -221,6 +221,8 @@ fn compare(ours: &Value, theirs: &Value, path: &str, found: &mut Found) {
                 match ours.get(name) {
                     // The admission plugin DefaultTolerationSeconds adds to them.
                     _ if path == ".spec" && name == "tolerations" => {}
+                    // A Service's addresses are the API server's to keep in order.
+                    _ if path == ".spec" && name == "clusterIPs" => {}
                     Some(ours) if DEFAULTS.contains(&name.as_str()) && is_zero(ours) => found.defaults = true,
                     Some(ours) => compare(ours, value, &format!("{path}.{name}"), found),
                     None if DEFAULTS.contains(&name.as_str()) => found.defaults = true,
