@@ -3,7 +3,7 @@
 //! Three kinds of evidence, from weak to strong:
 //! - a connection was made ([`Link::reached`]): the path is there, the API server may hang;
 //! - bytes came from the API server ([`Link::heard`]): it is there;
-//! - a connection attempt failed outright at every address ([`Link::failed`]): it is not.
+//! - a probe failed outright at every address ([`Link::probe_failed`]): it is not.
 //!
 //! Silence is evidence only while a question is open. A question that was sent is never taken back here: what the
 //! judgement changes is where the next one goes.
@@ -172,11 +172,6 @@ impl Link {
             self.probes = 1;
             self.next_probe = now;
         }
-    }
-
-    /// No connection can be made, at any of the cloud's addresses.
-    pub fn failed(&mut self, now: Moment, said: String, jitter: u32) {
-        self.go_down(now, Why::Unreachable(said), jitter);
     }
 
     /// A probe got a whole answer; `code` is its HTTP status.

@@ -14,7 +14,6 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType, date_time_ymd,
 };
-use rustls::pki_types::CertificateDer;
 
 use crate::certificate;
 use crate::error::{Error, Result};
@@ -220,13 +219,4 @@ fn read<F: Fs>(fs: &F, path: &Path) -> Result<Option<String>> {
 
 fn write<F: Fs>(fs: &F, path: &Path, text: &str, mode: u32) -> Result<()> {
     replace_file(fs, path, text.as_bytes(), mode).map_err(|e| Error::file("cannot write", path, e))
-}
-
-/// The first certificate of a PEM text.
-///
-/// # Errors
-///
-/// There is none.
-pub fn first(pem: &str) -> Result<CertificateDer<'static>> {
-    certificate::chain(pem.as_bytes())?.into_iter().next().ok_or_else(|| Error::new("no certificate"))
 }

@@ -72,7 +72,9 @@ fn a_slow_answer_with_a_server_that_is_there_changes_nothing() {
 #[test]
 fn a_refusal_is_known_at_once_and_an_answer_ends_it() {
     let mut link = up();
-    link.failed(ms(50), "connection refused".into(), 0);
+    link.lost(ms(50));
+    assert_eq!(link.tick(ms(50), 0), Some(Action::Probe));
+    link.probe_failed(ms(50), Why::Unreachable("connection refused".into()), 0);
     assert!(!link.is_up());
     let again = link.wake();
     assert!(again > ms(300) && again < ms(800), "{again:?}");
