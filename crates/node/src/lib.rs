@@ -3,6 +3,7 @@
 pub mod adopt;
 pub mod change;
 pub mod date;
+pub mod doctor;
 pub mod kernel;
 pub mod kubeconfig;
 pub mod kubelet;
