@@ -20,6 +20,7 @@ pub mod selector;
 pub mod status;
 pub mod table;
 pub mod transcode;
+pub mod versions;
 pub mod watch;
 
 pub use list::{List, ListMeta, ListWriter};

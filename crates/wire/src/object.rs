@@ -237,6 +237,6 @@ pub(crate) mod meta {
 }
 
 /// The last field with a number, as a decoder would take it; what cannot be read ends the message.
-fn last_field(message: &[u8], number: u32) -> Option<FieldValue<'_>> {
+pub(crate) fn last_field(message: &[u8], number: u32) -> Option<FieldValue<'_>> {
     Fields::new(message).map_while(Result::ok).filter(|field| field.0 == number).last().map(|field| field.1)
 }
