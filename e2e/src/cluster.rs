@@ -20,7 +20,7 @@ use crate::scenario;
 use crate::slow::Slow;
 use crate::stage::Stage;
 use crate::wan::{Traffic, Wan};
-use crate::{cni, image, sys};
+use crate::{cni, hub, image, sys};
 
 /// How long the node may take until it is ready, on a machine that others use too.
 pub const READY: Duration = Duration::from_secs(60);
@@ -78,7 +78,12 @@ impl<'a> Cluster<'a> {
         self.node_ready().await
     }
 
-    fn start_node_programs(&mut self) -> Result<()> {
+    /// Starts kubelet and kube-proxy.
+    ///
+    /// # Errors
+    ///
+    /// The node is off.
+    pub fn start_node_programs(&mut self) -> Result<()> {
         self.kubelet.start(&self.stage.node)?;
         self.kube_proxy.start(&self.stage.node, &self.programs)
     }
@@ -136,14 +141,23 @@ impl<'a> Cluster<'a> {
         self.stage.power_cut()
     }
 
+    /// Boots the node after a power cut; no program runs yet. Of the link is true what was before.
+    ///
+    /// # Errors
+    ///
+    /// The machine does not come up.
+    pub fn power_on(&mut self) -> Result<()> {
+        self.stage.node.boot()?;
+        self.wan.plug(&self.stage.node, &self.cloud.machine)
+    }
+
     /// Boots the node after a power cut and starts its programs. Of the link is true what was before.
     ///
     /// # Errors
     ///
     /// A part does not come up.
     pub async fn boot(&mut self) -> Result<()> {
-        self.stage.node.boot()?;
-        self.wan.plug(&self.stage.node, &self.cloud.machine)?;
+        self.power_on()?;
         self.stage.start_runtime().await?;
         self.start_node_programs()
     }
@@ -235,8 +249,10 @@ impl<'a> Cluster<'a> {
     pub fn close(self, played: Result<()>) -> Result<()> {
         if self.stage.went_wrong(&played) {
             self.stage.checks.note(&self.cloud.last_words());
-            for program in [kubelet::NAME, kube_proxy::NAME] {
-                self.stage.checks.note(&last_words(&self.stage.node, program));
+            for program in [hub::NAME, kubelet::NAME, kube_proxy::NAME] {
+                if !self.stage.node.log(program).is_empty() {
+                    self.stage.checks.note(&last_words(&self.stage.node, program));
+                }
             }
             let kept = self.stage.keepsakes().join("logs");
             for (machine, name) in [(&self.stage.node, "node"), (&self.cloud.machine, "cloud")] {

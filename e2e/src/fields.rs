@@ -24,3 +24,11 @@ pub fn set(value: &mut Value, pointer: &str, new: Value) -> Result<()> {
     object.insert(key.to_owned(), new);
     Ok(())
 }
+
+/// `object` with the members of `others` too.
+pub fn with(mut object: Value, others: Value) -> Value {
+    if let (Value::Object(members), Value::Object(others)) = (&mut object, others) {
+        members.extend(others);
+    }
+    object
+}

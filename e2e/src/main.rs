@@ -34,6 +34,7 @@ mod slow;
 mod stage;
 mod stand_in;
 mod sys;
+mod token;
 mod unit;
 mod verdict;
 mod wan;
@@ -52,7 +53,7 @@ use shuffle::Shuffle;
 
 const USAGE: &str = "usage: e2e/run SCENARIO [--ipam edgekeep-ipam|host-local] [--seed NUMBER]
 
-  all             every one of these but the last, one after the other";
+  all                      every one of these that is not marked *, one after the other";
 
 const USAGE_END: &str = "
   --ipam host-local plays with stock host-local under edgekeep-ipam's name. Every scenario must then fail, which
@@ -89,8 +90,13 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> String {
-    let scenarios: Vec<String> =
-        scenario::ALL.iter().map(|(name, shows)| format!("  {name:<15} {shows}\n")).collect();
+    let scenarios: Vec<String> = scenario::ALL
+        .iter()
+        .map(|(name, shows)| {
+            let mark = if UNSETTLED.contains(name) { '*' } else { ' ' };
+            format!("{mark} {name:<24} {shows}\n")
+        })
+        .collect();
     format!("{USAGE}\n{}{USAGE_END}", scenarios.concat())
 }
 
@@ -125,15 +131,25 @@ fn play(scenario: &str, options: &Options, checks: &mut Checks) -> Result<()> {
     })
 }
 
-/// Not among `all` yet: two of its seeds still show a difference each that nobody has looked into.
-const UNSETTLED: &str = "patch-differential";
+/// Played by name only. Of `patch-differential` two seeds still show a difference each that nobody has looked into; the
+/// hub does not answer offline yet, so of the cold boots only that with the link up can hold.
+const UNSETTLED: [&str; 7] = [
+    "patch-differential",
+    "node-cold-boot",
+    "node-cold-boot-online",
+    "node-cold-boot-blackhole",
+    "node-cold-boot-killed",
+    "node-cold-boot-damaged",
+    "node-cold-boots",
+];
 
 fn options() -> Result<(Vec<String>, Options)> {
     let mut words = env::args().skip(1);
     let chosen = words.next().unwrap_or_default();
     let known = scenario::ALL.iter().map(|(name, _)| (*name).to_owned());
-    let scenarios: Vec<String> =
-        known.filter(|name| (chosen == "all" && *name != UNSETTLED) || chosen == *name).collect();
+    let scenarios: Vec<String> = known
+        .filter(|name| (chosen == "all" && !UNSETTLED.contains(&name.as_str())) || chosen == *name)
+        .collect();
     if scenarios.is_empty() {
         bail!("one scenario is needed, {chosen:?} is none");
     }

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::net::IpAddr;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -27,9 +28,9 @@ pub struct Request {
 }
 
 impl Request {
-    /// Whether it came over the link. The cloud's own programs ask on loopback.
+    /// Whether it came over the link. The cloud's own programs ask on loopback, in either family.
     pub fn crossed_the_link(&self) -> bool {
-        self.source != "127.0.0.1"
+        !self.source.parse().is_ok_and(|source: IpAddr| source.is_loopback())
     }
 }
 
@@ -88,7 +89,7 @@ mod tests {
         r#"{"auditID":"a","stage":"RequestReceived","verb":"watch","requestURI":"/api/v1/pods?watch=true","#,
         r#""user":{"username":"system:node:edge"},"sourceIPs":["10.9.8.7","192.0.2.2"]}"#,
         "\n",
-        r#"{"auditID":"b","stage":"RequestReceived","verb":"get","sourceIPs":["127.0.0.1"]}"#,
+        r#"{"auditID":"b","stage":"RequestReceived","verb":"get","sourceIPs":["::1"]}"#,
         "\n",
         r#"{"auditID":"b","stage":"ResponseComplete","verb":"get","responseStatus":{"code":404}}"#,
         "\n",

@@ -9,6 +9,7 @@ mod killed_between;
 mod link;
 mod main_plugins;
 mod node_certificate;
+mod node_cold_boot;
 mod node_direct;
 mod node_figures;
 mod node_hub;
@@ -35,7 +36,7 @@ pub struct Options {
 }
 
 /// Every scenario, in the order in which `all` plays them, with what it shows.
-pub const ALL: [(&str, &str); 15] = [
+pub const ALL: [(&str, &str); 21] = [
     ("ipam", "pods keep their addresses through restarts, a killed runtime and reboots"),
     ("alternation", "stock host-local and edgekeep-ipam take turns on one dataDir under running pods"),
     ("rollback", "back to stock host-local with pods running and edgekeep-ipam wiped from the node"),
@@ -53,6 +54,12 @@ pub const ALL: [(&str, &str); 15] = [
     ("node-certificate", "the node's certificate renewed by the hub, ended while cut off, and got anew"),
     ("node-figures", "what the hub costs: the same requests directly and through it"),
     ("node-direct", "a real node and its cloud without a hub: a whole day, and what can befall the link"),
+    ("node-cold-boot", "a node that is booted online, then offline: its pods come back at their addresses"),
+    ("node-cold-boot-online", "the same, online alone: the control of the other cold boots"),
+    ("node-cold-boot-blackhole", "the same, into a black hole"),
+    ("node-cold-boot-killed", "the same, offline, the hub killed at random moments"),
+    ("node-cold-boot-damaged", "the same, offline, after the hub's cache log was damaged at random"),
+    ("node-cold-boots", "all of these one after the other, on one node"),
     ("patch-differential", "generated writes to a real API server: `patch` does what it does"),
 ];
 
@@ -75,6 +82,9 @@ pub async fn run(name: &str, dir: &RunDir, options: &Options, checks: &mut Check
         "node-hub" => node_hub::run(dir, options, checks).await,
         "node-certificate" => node_certificate::run(dir, options, checks).await,
         "node-figures" => node_figures::run(dir, options, checks).await,
+        cold_boot if cold_boot.starts_with("node-cold-boot") => {
+            node_cold_boot::run(cold_boot, dir, options, checks).await
+        }
         "node-direct" => node_direct::run(dir, options, checks).await,
         "patch-differential" => patch_differential::run(dir, options, checks).await,
         "churn" => churn::run(dir, options, checks),

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
+use crate::fields::with;
 use crate::image;
 use crate::kubelet::NODE;
 use crate::pods::PORT;
@@ -81,14 +82,6 @@ fn labels(app: &str) -> Value {
 fn service(name: &str, spec: Value) -> Value {
     let spec = with(spec, json!({"selector": {"app": name}}));
     json!({"apiVersion": "v1", "kind": "Service", "metadata": meta(name), "spec": spec})
-}
-
-/// `object` with the members of `others` too.
-fn with(mut object: Value, others: Value) -> Value {
-    if let (Value::Object(members), Value::Object(others)) = (&mut object, others) {
-        members.extend(others);
-    }
-    object
 }
 
 fn pod(name: &str, spec: &Value) -> Value {

@@ -2,9 +2,7 @@
 
 use std::net::SocketAddr;
 
-use anyhow::{Context, Result, anyhow};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::Day;
@@ -12,7 +10,7 @@ use super::objects::{NODE_PORT, PAGE};
 use crate::fields::set;
 use crate::probe::{self, Question};
 use crate::verdict::none_of;
-use crate::{netns, wan};
+use crate::{netns, token, wan};
 
 const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
@@ -20,7 +18,7 @@ pub(super) async fn play(day: &mut Day<'_, '_>) -> Result<()> {
     reach(day).await?;
     day.note_object("up", &["service", "web"])?;
     day.note_object("up", &["endpoints", "web"])?;
-    token(day)
+    bound_token(day)
 }
 
 async fn reach(day: &mut Day<'_, '_>) -> Result<()> {
@@ -36,9 +34,9 @@ async fn reach(day: &mut Day<'_, '_>) -> Result<()> {
     day.note_output(&["exec", "db-1", "--", "busybox", "sh", "-c", script])
 }
 
-fn token(day: &mut Day<'_, '_>) -> Result<()> {
+fn bound_token(day: &mut Day<'_, '_>) -> Result<()> {
     let token = day.kubectl(&["exec", "web", "--", "busybox", "cat", TOKEN])?;
-    let mut claims = claims(&token)?;
+    let mut claims = token::claims(&token)?;
     for moment in ["exp", "iat", "nbf"] {
         let there = claims.get(moment).is_some_and(Value::is_number);
         set(&mut claims, &format!("/{moment}"), there.into())?;
@@ -63,10 +61,4 @@ fn token(day: &mut Day<'_, '_>) -> Result<()> {
         day.diary.note(&asked, json!({"status": done.status.code(), "err": said.trim()}));
     }
     Ok(())
-}
-
-fn claims(token: &str) -> Result<Value> {
-    let middle = token.split('.').nth(1).ok_or_else(|| anyhow!("{token:?} is not a token"))?;
-    let bytes = URL_SAFE_NO_PAD.decode(middle).context("the token's claims are not base64")?;
-    Ok(serde_json::from_slice(&bytes)?)
 }
