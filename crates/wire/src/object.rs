@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 pub use header::{Header, OwnerReference};
-pub use splice::{with_resource_version, with_text};
+pub use splice::with_resource_version;
 
 use crate::json::{self, scan};
 use crate::media::Encoding;

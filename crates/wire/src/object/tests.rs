@@ -143,54 +143,6 @@ fn unknown_fields_survive_a_splice() {
 }
 
 #[test]
-fn a_resource_version_is_mapped_wherever_else_it_can_stand() {
-    let options = r#"{"kind":"DeleteOptions","apiVersion":"storage.k8s.io/v1","preconditions":{"uid":"u","resourceVersion":"5"}}"#;
-    let eviction = r#"{"kind":"Eviction","apiVersion":"policy/v1","metadata":{"name":"p"},"deleteOptions":{"preconditions":{"resourceVersion":"5"}}}"#;
-    let event = r#"{"kind":"Event","apiVersion":"v1","metadata":{"name":"e"},"involvedObject":{"name":"p","resourceVersion":"5","fieldPath":"f"},"reason":"R"}"#;
-    let cases: [(&str, &[&str]); 3] = [
-        (options, &["preconditions", "resourceVersion"]),
-        (eviction, &["deleteOptions", "preconditions", "resourceVersion"]),
-        (event, &["involvedObject", "resourceVersion"]),
-    ];
-    for (json, path) in cases {
-        for (bytes, encoding) in both(json) {
-            let mapped = with_text(&bytes, encoding, path, |version| Some(format!("{version}00"))).unwrap();
-            let object = Object::parse(&mapped, encoding).unwrap();
-            assert_eq!(object.text(path).as_deref(), Some("500"), "{json}");
-            assert_eq!(with_text(&mapped, encoding, path, |_| Some("5".to_owned())).unwrap(), bytes);
-
-            let removed = with_text(&bytes, encoding, path, |_| None).unwrap();
-            let object = Object::parse(&removed, encoding).unwrap();
-            assert_eq!(object.text(path).filter(|text| !text.is_empty()), None);
-            // What stood beside it stays.
-            let beside: (&[&str], _) = (&["involvedObject", "fieldPath"], Some("f"));
-            assert!(!json.contains("Event") || object.text(beside.0).as_deref() == beside.1);
-            let again = with_text(&removed, encoding, path, |_| panic!("there is none")).unwrap();
-            assert_eq!(again, removed);
-        }
-    }
-}
-
-#[test]
-fn a_path_that_leads_to_no_text_changes_nothing() {
-    let paths: [&[&str]; 6] = [
-        &[],
-        &["nothing"],
-        &["spec"],
-        &["spec", "priority"],
-        &["spec", "containers", "name"],
-        &["metadata", "labels", "app"],
-    ];
-    for (bytes, encoding) in both(POD) {
-        for path in paths {
-            // A map's value is a text in JSON; in protobuf no map is entered.
-            let changed = with_text(&bytes, encoding, path, |text| Some(text.to_owned())).unwrap();
-            assert_eq!(changed, bytes, "{path:?}");
-        }
-    }
-}
-
-#[test]
 fn what_is_no_object_is_refused() {
     for json in ["", "[]", "1", "{", "null"] {
         assert!(Object::parse(json.as_bytes(), Encoding::Json).is_err(), "{json}");
