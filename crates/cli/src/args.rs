@@ -30,6 +30,15 @@ pub enum Command {
     #[command(after_help = "Exit codes: 0 all is well; 1 the hub does not answer; 2 called wrongly; \
                             3 something is not well, it stands there.")]
     Status(Status),
+    /// Say whether this node would survive a reboot with the link to the cloud cut, right now.
+    ///
+    /// Goes through all that kubelet would ask at a cold boot and whether the hub could answer it, and looks at images,
+    /// addresses, the CNI, units and disks. Names what would be missing, whom it strikes, and what to do. Changes nothing.
+    #[command(
+        after_help = "Exit codes: 0 nothing would be missing; 1 something would, it stands there; 2 it could not \
+                            be found out, or called wrongly."
+    )]
+    Doctor(Doctor),
     /// Bring what stands on this node to use edgekeep: show the difference, keep a copy, change.
     #[command(subcommand)]
     Adopt(Adopt),
@@ -65,6 +74,21 @@ pub struct Status {
     /// How to print.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub output: Output,
+}
+
+/// Asking whether the node would survive a reboot.
+#[derive(Args)]
+#[allow(missing_docs)] // flattened: a text would become that of the command
+pub struct Doctor {
+    /// The hub's admin socket [default: that of /etc/edgekeep/hub.yaml]
+    #[arg(long, value_name = "PATH")]
+    pub admin_socket: Option<PathBuf>,
+    /// Look for everything below this directory: a node that is mounted.
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub root: PathBuf,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub output: Format,
 }
 
 /// What can be brought to use edgekeep.

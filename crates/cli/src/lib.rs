@@ -1,10 +1,13 @@
 //! The program `edgekeep`: parses, calls, prints. What it knows, it knows from the crates below.
 //!
-//! Exit codes: 0 done, 1 failed, 2 called wrongly, 3 done but for what the report names (`adopt`, `revert`).
+//! Exit codes: 0 done, 1 failed, 2 called wrongly, 3 done but for what the report names (`adopt`, `revert`). `doctor` has its
+//! own.
 
 pub mod args;
 
+mod admin;
 mod adopt;
+mod doctor;
 mod hub;
 mod leases;
 mod status;
@@ -30,6 +33,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Revert(Revert::Kubelet(what)) => return adopt::kubelet::revert(what),
         Command::Hub(what) => hub::run(what),
         Command::Status(what) => return status::run(what),
+        Command::Doctor(what) => return doctor::run(what),
         Command::Leases(look) => leases::run(look),
         Command::Usage(look) => usage::run(look),
         Command::MarkBoot(places) => mark_boot(places),

@@ -1,11 +1,12 @@
 //! `edgekeep adopt kubelet` and `edgekeep revert kubelet`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use durable::os::OsFs;
 use hub::config::Config;
+use node::doctor::machine::below;
 use node::kubelet::machine::{Certificate, Machine, Pem, link, real};
 use node::kubelet::plan::{FileChange, Hub, KUBECONFIG};
 use node::kubelet::{Report, Standing, standing};
@@ -51,12 +52,12 @@ pub fn revert(what: &RevertKubelet) -> Result<ExitCode, Failure> {
 }
 
 /// What the hub is told on this node.
-fn config(root: &Path) -> Result<Config, Failure> {
+pub fn config(root: &Path) -> Result<Config, Failure> {
     Config::load(&OsFs, &below(root, Path::new(hub::config::PATH)), false).map_err(|e| e.to_string())
 }
 
 /// The hub as kubelet sees it.
-fn seen(config: &Config) -> Result<Hub, Failure> {
+pub fn seen(config: &Config) -> Result<Hub, Failure> {
     let address = config.listen.iter().find(|address| address.ip().is_loopback());
     let address = address.or(config.listen.first()).ok_or("the hub listens nowhere")?;
     let files = hub::pki::Files::in_dir(&config.state_dir.join("pki"));
@@ -69,11 +70,8 @@ fn seen(config: &Config) -> Result<Hub, Failure> {
     })
 }
 
-fn below(root: &Path, path: &Path) -> PathBuf {
-    root.join(path.strip_prefix("/").unwrap_or(path))
-}
-
-fn machine(root: &Path) -> Machine<'static, OsFs> {
+/// The node below this root, as kubelet's adoption sees it.
+pub fn machine(root: &Path) -> Machine<'static, OsFs> {
     let disk = node::adopt::disk::Disk::machine();
     Machine {
         fs: &OsFs,

@@ -133,7 +133,7 @@ impl<F: Fs> Machine<'_, F> {
     }
 
     /// A file of a unit; one that is a link to /dev/null takes the place of others and says nothing.
-    fn unit_file(&self, path: PathBuf) -> Result<Option<UnitFile>, String> {
+    pub(crate) fn unit_file(&self, path: PathBuf) -> Result<Option<UnitFile>, String> {
         match self.fs.metadata(&(self.real)(&self.root, &path)) {
             Ok(meta) if meta.file => Ok(self.text(&path)?.map(|text| UnitFile { path, text })),
             Ok(meta) if !meta.dir => Ok(Some(UnitFile { path, text: String::new() })),
@@ -176,7 +176,8 @@ impl<F: Fs> Machine<'_, F> {
         Ok(Start::Unit(Setup { unit, files }))
     }
 
-    fn names(&self, dir: &Path) -> Result<Vec<String>, String> {
+    /// The names in a directory of the node; none if it is not there. Errors name it.
+    pub(crate) fn names(&self, dir: &Path) -> Result<Vec<String>, String> {
         let (dir, mut names) = ((self.real)(&self.root, dir), Vec::new());
         let read = self.fs.read_dir(&dir, &mut |name| {
             names.push(name.to_owned());

@@ -1,0 +1,45 @@
+//! The hub's admin socket.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+/// How long the hub may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+const MAX_ANSWER: u64 = 16 << 20;
+
+/// What the hub answered.
+pub struct Answer {
+    /// The status code.
+    pub code: u16,
+    /// The body.
+    pub body: String,
+}
+
+/// Asks the hub. The error says why it does not answer, and what to do.
+pub fn get(socket: &Path, path: &str) -> Result<Answer, String> {
+    ask(socket, path).map_err(|e| {
+        let advice = match e.kind() {
+            ErrorKind::PermissionDenied => "be root, or in the group edgekeep",
+            _ => "is edgekeep-hub.service running?",
+        };
+        format!("the hub does not answer at {}: {e}; {advice}", socket.display())
+    })
+}
+
+/// HTTP/1.0: the answer ends with the connection.
+fn ask(socket: &Path, path: &str) -> std::io::Result<Answer> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nhost: hub\r\n\r\n").as_bytes())?;
+    let mut text = String::new();
+    stream.take(MAX_ANSWER).read_to_string(&mut text)?;
+    let parts = || {
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        let code = head.split(' ').nth(1)?.parse().ok()?;
+        Some(Answer { code, body: body.to_owned() })
+    };
+    parts().ok_or_else(|| ErrorKind::UnexpectedEof.into())
+}
