@@ -83,6 +83,12 @@ pub struct Doctor {
     /// The hub's admin socket [default: that of /etc/edgekeep/hub.yaml]
     #[arg(long, value_name = "PATH")]
     pub admin_socket: Option<PathBuf>,
+    /// A directory of CNI configuration [default: as for `adopt cni`]
+    #[arg(long, value_name = "DIR")]
+    pub conf_dir: Vec<PathBuf>,
+    /// A directory of CNI plugins [default: as for `adopt cni`]
+    #[arg(long, value_name = "DIR")]
+    pub bin_dir: Vec<PathBuf>,
     /// Look for everything below this directory: a node that is mounted.
     #[arg(long, value_name = "DIR", default_value = "/")]
     pub root: PathBuf,

@@ -46,7 +46,7 @@ pub fn run(what: &Doctor) -> Result<ExitCode, Failure> {
         }
         Err(finding) => report.findings.push(finding),
     }
-    match here(&what.root, &config, report.boot.as_ref()) {
+    match here(what, &config, report.boot.as_ref()) {
         Ok(found) => report.findings.extend(found),
         Err(why) => report.findings.push(Finding::new(Area::Disk, Gravity::Unknown, "this machine", why)),
     }
@@ -78,7 +78,8 @@ fn ask(socket: &Path) -> Result<Boot, Finding> {
 }
 
 /// What this machine says.
-fn here(root: &Path, config: &Config, boot: Option<&Boot>) -> Result<Vec<Finding>, Failure> {
+fn here(what: &Doctor, config: &Config, boot: Option<&Boot>) -> Result<Vec<Finding>, Failure> {
+    let root = what.root.as_path();
     let set = |name: &str| match name {
         "EDGEKEEP_CONFIG" => variable(name)
             .or_else(|| Some(below(root, Path::new(lease::machine::CONFIG)).display().to_string())),
@@ -89,7 +90,7 @@ fn here(root: &Path, config: &Config, boot: Option<&Boot>) -> Result<Vec<Finding
     let here = Here {
         machine: &kubelet::machine(root),
         cni: &Disk::machine(),
-        places: &Places::usual(root),
+        places: &Places::usual(root).instead(&what.conf_dir, &what.bin_dir),
         hub: &kubelet::seen(config)?,
         paths: &Paths {
             config: hub::config::PATH.into(),

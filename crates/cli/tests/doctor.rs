@@ -421,6 +421,22 @@ fn a_node_on_which_only_the_host_has_a_network_needs_no_cni() {
 }
 
 #[test]
+fn a_cni_that_is_elsewhere_can_be_named() {
+    let boot = ColdBoot::new();
+    for (from, to) in [("etc/cni/net.d", "data/conf"), ("opt/cni/bin", "data/bin")] {
+        std::fs::create_dir_all(boot.node.path("data")).unwrap();
+        std::fs::rename(boot.node.path(from), boot.node.path(to)).unwrap();
+    }
+    assert_eq!(boot.doctor(&[]).0, 1);
+    let at = |path: &str| boot.node.path(path).display().to_string();
+    let (code, said) = boot.doctor(&["--conf-dir", &at("data/conf"), "--bin-dir", &at("data/bin")]);
+    assert_eq!(code, 0, "{said}");
+    boot.mount("40 21 0:40 / /data rw - tmpfs tmpfs rw");
+    let (code, said) = boot.doctor(&["--conf-dir", &at("data/conf"), "--bin-dir", &at("data/bin")]);
+    assert!(code == 1 && said.contains("in memory (tmpfs)"), "{said}");
+}
+
+#[test]
 fn without_its_hub_the_machine_is_still_looked_at() {
     let mut boot = ColdBoot::new();
     boot.hub = Hub::Silent;

@@ -111,6 +111,18 @@ impl Ask {
         }
     }
 
+    /// Whether it matters what is in the objects. Else it is enough to answer with as many nulls in `items` as there are
+    /// objects, or with null.
+    pub fn needs_content(&self) -> bool {
+        match self {
+            Ask::Get { of, .. } => {
+                matches!(of.resource, "csinodes" | "persistentvolumeclaims" | "persistentvolumes")
+            }
+            Ask::List { of, .. } => matches!(of.resource, "nodes" | "pods" | "csidrivers"),
+            Ask::Token(_) => true,
+        }
+    }
+
     /// The body, where there is one.
     pub fn body(&self) -> Option<Value> {
         let Ask::Token(Bound { pod, uid, audiences, seconds, .. }) = self else { return None };

@@ -17,7 +17,7 @@ use crate::date;
 /// How the hub would answer kubelet if the cloud were gone.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
-    /// With this object or list.
+    /// With this object or list; see [`Ask::needs_content`].
     Known(Value),
     /// That there is no such object: 404.
     Absent,

@@ -62,7 +62,11 @@ impl Hub {
             asked.push(target);
             match known {
                 Some(Value::Null) => Answer::Absent,
-                Some(known) => Answer::Known(known),
+                Some(known) if ask.needs_content() => Answer::Known(known),
+                Some(known) => Answer::Known(match known.get("items").and_then(Value::as_array) {
+                    Some(items) => json!({ "items": vec![Value::Null; items.len()] }),
+                    None => Value::Null,
+                }),
                 None => Answer::Unknown,
             }
         };
