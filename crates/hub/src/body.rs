@@ -15,8 +15,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
+use crate::reads::Watching;
+
 /// How long a reader may leave bytes lying that are there for it.
 pub const STUCK: Duration = Duration::from_secs(60);
+
+/// How much of a whole answer is handed over at a time.
+const PORTION: usize = 32 << 10;
 
 /// The body of a request or an answer.
 pub enum Body {
@@ -28,6 +33,8 @@ pub enum Body {
     Request(Incoming),
     /// The cloud's answer.
     Answer(Answer),
+    /// What the view tells.
+    Watch(Box<Watching>),
 }
 
 impl From<Vec<u8>> for Body {
@@ -66,6 +73,7 @@ impl HttpBody for Body {
             Body::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Body::Request(incoming) => Pin::new(incoming).poll_frame(cx).map_err(Broken::Http),
             Body::Answer(answer) => answer.poll(cx),
+            Body::Watch(watching) => watching.poll(cx).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes)))),
         }
     }
 
@@ -75,6 +83,7 @@ impl HttpBody for Body {
             Body::Own(bytes) => bytes.is_none(),
             Body::Request(incoming) => incoming.is_end_stream(),
             Body::Answer(answer) => answer.flow.lock().is_end(),
+            Body::Watch(_) => false,
         }
     }
 
@@ -84,6 +93,7 @@ impl HttpBody for Body {
             Body::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Body::Request(incoming) => incoming.size_hint(),
             Body::Answer(answer) => answer.flow.lock().size_hint(),
+            Body::Watch(_) => SizeHint::default(),
         }
     }
 }
@@ -112,6 +122,8 @@ struct State {
 
 enum Source {
     Open(Incoming),
+    /// Bytes that are here already.
+    Whole(Bytes),
     /// Ended by the hub, as if the cloud had.
     Ended,
     Stuck,
@@ -121,6 +133,7 @@ impl State {
     fn is_end(&self) -> bool {
         match &self.source {
             Source::Open(incoming) => incoming.is_end_stream(),
+            Source::Whole(bytes) => bytes.is_empty(),
             Source::Ended => true,
             Source::Stuck => false,
         }
@@ -129,6 +142,7 @@ impl State {
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Open(incoming) => incoming.size_hint(),
+            Source::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             _ => SizeHint::default(),
         }
     }
@@ -145,6 +159,10 @@ impl Answer {
         let mut state = self.flow.lock();
         let polled = match &mut state.source {
             Source::Open(incoming) => Pin::new(incoming).poll_frame(cx).map_err(Broken::Http),
+            Source::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Source::Whole(bytes) => {
+                Poll::Ready(Some(Ok(Frame::data(bytes.split_to(bytes.len().min(PORTION))))))
+            }
             Source::Ended => Poll::Ready(None),
             Source::Stuck => Poll::Ready(Some(Err(Broken::Stuck))),
         };
@@ -171,10 +189,19 @@ pub struct UnderWay {
 }
 
 impl UnderWay {
+    /// Puts an answer that is here as a whole on the list. It is handed over in portions, so that `held` is dropped only when
+    /// its reader has read it.
+    pub fn whole(self: &Arc<Self>, bytes: Bytes, held: Box<dyn Send + Sync>) -> Body {
+        self.add(Source::Whole(bytes), false, held)
+    }
+
     /// Puts an answer on the list; `watch`: it goes on until somebody ends it. `held` is dropped when it has ended.
     pub fn answer(self: &Arc<Self>, incoming: Incoming, watch: bool, held: Box<dyn Send + Sync>) -> Body {
-        let state =
-            State { source: Source::Open(incoming), reader_waits: true, last: Instant::now(), waker: None };
+        self.add(Source::Open(incoming), watch, held)
+    }
+
+    fn add(self: &Arc<Self>, source: Source, watch: bool, held: Box<dyn Send + Sync>) -> Body {
+        let state = State { source, reader_waits: true, last: Instant::now(), waker: None };
         let flow = Arc::new(Flow { watch, state: Mutex::new(state) });
         let key = self.next.fetch_add(1, Ordering::Relaxed);
         self.lock().insert(key, flow.clone());
@@ -193,7 +220,7 @@ impl UnderWay {
         let mut dropped = 0;
         for flow in self.lock().values() {
             let mut state = flow.lock();
-            let open = matches!(state.source, Source::Open(_));
+            let open = matches!(state.source, Source::Open(_) | Source::Whole(_));
             if open && !state.reader_waits && now.saturating_duration_since(state.last) > STUCK {
                 state.source = Source::Stuck;
                 dropped += 1;

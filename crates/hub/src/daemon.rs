@@ -10,8 +10,9 @@ use durable::os::OsFs;
 use durable::place::{create_dir_durably, replace_file};
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use view::Loading;
 
 use crate::clients::Clients;
 use crate::cloud::Cloud;
@@ -26,9 +27,11 @@ use crate::metrics;
 use crate::node_certificate::{Keeper, Places};
 use crate::pki::Authority;
 use crate::proxy::Proxy;
+use crate::reads::Reads;
 use crate::service_manager::{self, Given};
 use crate::sockets::{bind, into_tokio};
 use crate::standing::Standing;
+use crate::store::{Progress, Store};
 use crate::tls::{self, Current};
 
 /// How often files are looked at for changes, and answers for readers that do not read.
@@ -59,7 +62,7 @@ struct Parts {
 }
 
 impl Parts {
-    fn put_together(config: Config) -> Result<Arc<Self>> {
+    fn put_together(config: Config) -> Result<(Arc<Self>, mpsc::UnboundedReceiver<Progress>)> {
         let facts = files::cloud(&config)?;
         create_dir_durably(&OsFs, &config.state_dir, 0o700)
             .map_err(|e| Error::file("cannot make", &config.state_dir, e))?;
@@ -92,12 +95,16 @@ impl Parts {
         let handed = files::handed_over(&config)?;
         let credentials = Credentials::new(tls::roots(&facts.authorities)?, node_identity, handed)?;
         let cloud = Cloud::new(facts.endpoints, credentials);
+        let (progress, came) = mpsc::unbounded_channel();
+        let mut loading = Loading::new(&node);
+        let (store, own) = Store::open(&config.state_dir, progress, &mut loading)?;
+        let reads = Reads::new(&node, cloud, store, loading, own);
         let shown = Current::new(files::serving(&config, &authority, &node)?);
-        let proxy = Arc::new(Proxy::new(node, cloud, trust));
+        let proxy = Arc::new(Proxy::new(node, reads, trust));
         let keeper = Keeper::new(places, &proxy);
         let clients = Clients::new(config.connections, config.strangers);
         let (began, files) = (Instant::now(), Mutex::default());
-        Ok(Arc::new(Self { config, began, authority, proxy, keeper, clients, shown, files }))
+        Ok((Arc::new(Self { config, began, authority, proxy, keeper, clients, shown, files }), came))
     }
 
     /// Reads again what can change while the hub runs: authorities, the certificate it shows, handed-over kubeconfigs.
@@ -161,6 +168,8 @@ impl Source for Parts {
             renewal: self.keeper.standing(),
             clients: self.clients.count(),
             answers: self.proxy.under_way.count(),
+            watches: self.proxy.reads.count(),
+            store: self.proxy.reads.store.standing(),
             handed_over: cloud.credentials.handed().into_iter().map(|user| user.name).collect(),
             files: self.files.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
@@ -188,7 +197,7 @@ impl Daemon {
     ///
     /// What is missing or wrong.
     pub fn begin(config: Config, given: Given) -> Result<Self> {
-        let parts = Parts::put_together(config)?;
+        let (parts, came) = Parts::put_together(config)?;
         let token: Arc<str> = metrics_token(&OsFs, &parts.config.state_dir)?.into();
         let (stop, stopping) = watch::channel(false);
         let tls = tls::server(parts.shown.clone())?;
@@ -217,7 +226,7 @@ impl Daemon {
             parts.clone(),
             stopping,
         ));
-        let [one, two, three, four] = [(); 4].map(|()| parts.clone());
+        let [one, two, three, four, five] = [(); 5].map(|()| parts.clone());
         tasks.spawn(async move { one.proxy.cloud.keep().await });
         tasks.spawn(async move { two.keeper.keep().await });
         tasks.spawn(async move {
@@ -226,6 +235,7 @@ impl Daemon {
             }
         });
         tasks.spawn(async move { tell_standing(&four).await });
+        tasks.spawn(async move { five.proxy.reads.keep(came).await });
         Ok(Self { parts, stop, tasks, api, health })
     }
 
@@ -251,6 +261,7 @@ impl Daemon {
     pub async fn stop(mut self) {
         let _ = self.stop.send(true);
         self.parts.proxy.under_way.end_watches();
+        self.parts.proxy.reads.end_watches();
         let patience = Duration::from_secs(self.parts.config.drain_seconds);
         let empty = async {
             while self.parts.clients.count() != (0, 0) {

@@ -1,6 +1,6 @@
 //! One request through the hub: who asks, as whom it goes on, and what comes back.
 
-mod headers;
+pub(crate) mod headers;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -10,7 +10,7 @@ use access::caller::{Brought, Caller, caller};
 use access::headers::{Fate, fate};
 use access::lend::{Credential, credential};
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
+use hyper::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, USER_AGENT};
 use hyper::http::uri::PathAndQuery;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Uri};
@@ -23,6 +23,7 @@ use crate::body::{Body, UnderWay};
 use crate::clients::{Admitted, Proof};
 use crate::cloud::{Cloud, Held, Trouble};
 use crate::metrics::{Asker, Metrics};
+use crate::reads::{Gate, Reads, Who};
 use crate::refuse;
 use crate::tls::{Trust, Verified};
 
@@ -34,6 +35,8 @@ pub struct Proxy {
     pub node: String,
     /// The cloud.
     pub cloud: Arc<Cloud>,
+    /// What the view answers.
+    pub reads: Arc<Reads>,
     /// Answers under way.
     pub under_way: Arc<UnderWay>,
     /// Figures.
@@ -51,6 +54,7 @@ pub struct Peer {
     /// Its right to be connected.
     pub admitted: Admitted,
     judged: std::sync::Mutex<Option<Judged>>,
+    gate: Gate,
 }
 
 struct Judged {
@@ -63,7 +67,7 @@ impl Peer {
     /// One that showed `chain`.
     #[must_use]
     pub fn new(chain: Vec<CertificateDer<'static>>, admitted: Admitted) -> Self {
-        Self { chain, admitted, judged: std::sync::Mutex::default() }
+        Self { chain, admitted, judged: std::sync::Mutex::default(), gate: Gate::default() }
     }
 
     /// Whom its certificate names; `None` if it showed none.
@@ -88,11 +92,12 @@ impl Peer {
 impl Proxy {
     /// A proxy for the node `node` to `cloud`, whose callers are judged by `trust`.
     #[must_use]
-    pub fn new(node: String, cloud: Arc<Cloud>, trust: Trust) -> Self {
+    pub fn new(node: String, reads: Arc<Reads>, trust: Trust) -> Self {
         Self {
             node,
-            cloud,
-            under_way: Arc::default(),
+            cloud: reads.cloud.clone(),
+            under_way: reads.under_way.clone(),
+            reads,
             metrics: Metrics::default(),
             trust: RwLock::new((0, Arc::new(trust))),
             lots: RandomState::new(),
@@ -167,6 +172,30 @@ impl Proxy {
             let (onward, accept) = self.onward(request, credential, true);
             return self.upgrade(peer, credential, onward, theirs, &accept).await;
         }
+        let known = match Who::lent(who, credential) {
+            None if *who == Caller::Bearer && !impersonates => {
+                match self.reads.bearer(request.headers()).await {
+                    Ok(known) => known,
+                    Err(unauthorized) => return unauthorized,
+                }
+            }
+            lent => lent,
+        };
+        if *who == Caller::Bearer && known.is_some() {
+            peer.admitted.is_known(Proof::Token);
+        }
+        let mut request = Some(request);
+        if let (Some(about), false, Some(who)) = (&about, impersonates, known)
+            && let Some((response, accept)) = self.by_view(peer, &who, about, &mut request).await
+        {
+            if credential == Credential::Node && response.status() == StatusCode::UNAUTHORIZED {
+                return self.node_refused(&accept);
+            }
+            return response;
+        }
+        let Some(request) = request else {
+            return refuse::answer(&Status::internal_error("the request was lost"), &HeaderMap::new());
+        };
         let drawn = request.headers().get(AUTHORIZATION).map_or(0, |own| self.lots.hash_one(own.as_bytes()));
         let (onward, accept) = self.onward(request, credential, false);
         match self.cloud.send(credential, drawn, onward).await {
@@ -179,6 +208,40 @@ impl Proxy {
             }
             Err(trouble) => say(&trouble, &accept),
         }
+    }
+
+    /// Answers what the view has to do with; what of the request its answer may need comes along.
+    async fn by_view(
+        &self,
+        peer: &Peer,
+        who: &Who,
+        about: &wire::request::Request,
+        request: &mut Option<Request<Incoming>>,
+    ) -> Option<(Response<Body>, HeaderMap)> {
+        let asked = request.as_ref()?;
+        let (method, headers) = (asked.method().clone(), asked.headers().clone());
+        let target = asked.uri().path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string);
+        let response = if about.verb.is_read() {
+            if who.is_kubelet() {
+                let agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+                peer.gate.before(about, agent).await;
+            }
+            let response = self.reads.serve(who, about, &target, &headers).await;
+            if let Some(response) = &response {
+                peer.gate.after(about, response.status());
+            }
+            response
+        } else if about.resource.is_none() {
+            self.reads.serve_document(who, about, &method, &target, &headers).await
+        } else if matches!(
+            about.verb,
+            Verb::Create | Verb::Update | Verb::Patch | Verb::Delete | Verb::DeleteCollection
+        ) {
+            self.reads.serve_write(who, about, request).await
+        } else {
+            None
+        };
+        response.map(|response| (response, headers))
     }
 
     /// The request as it goes to the cloud, and what of it an answer of our own needs.

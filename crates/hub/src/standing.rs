@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::link::State;
 use crate::node_certificate::{self, wire_time};
+use crate::store;
 
 /// How the hub stands at a moment.
 #[derive(Debug, Clone)]
@@ -34,6 +35,10 @@ pub struct Standing {
     pub answers: (usize, usize),
     /// Users whose kubeconfig was handed over.
     pub handed_over: Vec<String>,
+    /// Watches that the view answers, and streams that it reads.
+    pub watches: (usize, usize),
+    /// How the logs are doing: `keep`, `cache`.
+    pub store: [store::Standing; 2],
     /// What is wrong with the hub's files, if they changed to something that cannot be used.
     pub files: Option<String>,
 }
@@ -59,6 +64,16 @@ impl Standing {
             name: "node-certificate",
             detail: self.certificate.map_or_else(String::new, |(_, end)| format!("ends {}", wire_time(end))),
             failed: self.certificate_trouble(),
+        });
+        let failing: Vec<String> = ["keep", "cache"]
+            .iter()
+            .zip(&self.store)
+            .filter_map(|(log, one)| Some(format!("{log}: {}", one.failing.as_ref()?)))
+            .collect();
+        checks.push(Check {
+            name: "store",
+            detail: format!("{} bytes", self.store.iter().map(|log| log.bytes).sum::<u64>()),
+            failed: (!failing.is_empty()).then(|| failing.join("; ")),
         });
         checks.push(Check { name: "files", detail: "as read".into(), failed: self.files.clone() });
         checks
@@ -122,6 +137,11 @@ impl Standing {
             },
             "clients": { "known": self.clients.0, "strangers": self.clients.1 },
             "answers": { "underWay": self.answers.0, "watches": self.answers.1 },
+            "view": { "watches": self.watches.0, "streams": self.watches.1 },
+            "store": {
+                "keep": { "bytes": self.store[0].bytes, "failing": self.store[0].failing },
+                "cache": { "bytes": self.store[1].bytes, "failing": self.store[1].failing },
+            },
             "handedOver": self.handed_over,
             "checks": checks,
         })

@@ -115,6 +115,17 @@ impl View {
         result
     }
 
+    /// The highest version that was issued for an overlaid resource; `None` if none was.
+    pub fn issued(&self, resource: &ResourceId) -> Option<Shown> {
+        let collection = self.collections.get(resource).filter(|_| resource.is_overlaid())?;
+        Some(Shown::view(collection.sequence.last()))
+    }
+
+    /// Whether anything of a resource is kept.
+    pub fn has(&self, resource: &ResourceId) -> bool {
+        self.collections.contains_key(resource)
+    }
+
     /// The cloud answered a write of a client with this object. It is shown at once.
     pub fn wrote(&mut self, resource: &ResourceId, object: Object) {
         self.change(resource, |collection, out| collection.upsert(out, object, From::Answer));
@@ -182,6 +193,7 @@ impl View {
         objects: Vec<Object>,
         rv: CloudRv,
     ) {
+        self.forget_refusal(who, resource, scope);
         self.change(resource, |collection, out| {
             collection.take_list(out, who, scope, objects, rv);
         });
@@ -191,9 +203,7 @@ impl View {
 
     /// The cloud granted a client this scope: it answered a list of at most one object, or a watch.
     pub fn granted(&mut self, who: &Identity, resource: &ResourceId, scope: &Scope) {
-        if let Some(refused) = self.refused.get_mut(resource) {
-            refused.remove(&(who.clone(), scope.clone()));
-        }
+        self.forget_refusal(who, resource, scope);
         self.change(resource, |collection, out| {
             let mark = collection.marks.entry(scope, Asked::Set);
             if mark.readers.insert(who.clone()) {
@@ -201,6 +211,21 @@ impl View {
             }
         });
         self.out.ask_again(resource);
+    }
+
+    /// What the cloud grants now it is not held to have refused.
+    fn forget_refusal(&mut self, who: &Identity, resource: &ResourceId, scope: &Scope) {
+        if let Some(refused) = self.refused.get_mut(resource) {
+            refused.remove(&(who.clone(), scope.clone()));
+        }
+    }
+
+    /// A client has another credential now: what the cloud refused to the former is tried again.
+    pub fn credential_changed(&mut self, who: &Identity, now: Duration) {
+        for refused in self.refused.values_mut() {
+            refused.retain(|(identity, _)| identity != who);
+        }
+        self.tick(now);
     }
 
     /// The cloud refused a client this read with 403. What the same right stood for ends at once.

@@ -5,6 +5,9 @@ use testkit::relay::Mode;
 use crate::bench::{Bench, next, soon, until};
 
 const OWN_NODE: &str = "/api/v1/nodes/edge-1";
+const MERGE: (&str, &str) = ("content-type", "application/merge-patch+json");
+/// Events are not kept: their watches are the cloud's.
+const PASSED: &str = "/api/v1/events?watch=true";
 
 #[tokio::test]
 async fn a_cloud_that_refuses_is_known_at_once_and_found_again() {
@@ -34,9 +37,10 @@ async fn a_black_hole_is_found_out_and_what_was_sent_into_it_is_answered_after_i
     let mut early = bench.as_kubelet().await;
     assert_eq!(early.get(OWN_NODE, &[]).await.code, 200);
     bench.cloud.link().switch(Mode::BlackHole).await.unwrap();
-    let sent = tokio::spawn(async move { early.get(OWN_NODE, &[]).await });
+    // A write: what is read is the view's to answer.
+    let sent = tokio::spawn(async move { early.ask("PATCH", OWN_NODE, &[MERGE], "{}").await });
     bench.judges(false).await;
-    let answer = bench.as_kubelet().await.get(OWN_NODE, &[]).await;
+    let answer = bench.as_kubelet().await.ask("PATCH", OWN_NODE, &[MERGE], "{}").await;
     assert_eq!(answer.code, 503);
     assert!(answer.message().contains("black hole"), "{answer:?}");
     assert!(!sent.is_finished(), "a request that was sent is not given up before its client does");
@@ -62,7 +66,7 @@ async fn a_request_that_waits_for_a_connection_is_answered_when_the_cloud_is_giv
 async fn a_watch_that_breaks_is_broken_for_its_client_too() {
     let bench = Bench::new().await;
     let mut kubelet = bench.as_kubelet().await;
-    let watch = kubelet.send("GET", "/api/v1/services?watch=true&resourceVersion=0", &[], "").await.unwrap();
+    let watch = kubelet.send("GET", PASSED, &[], "").await.unwrap();
     until("the watch in the cloud", || bench.cloud.watches() == 1).await;
     bench.cloud.link().reset();
     let mut body = watch.into_body();

@@ -8,4 +8,5 @@ mod limits;
 mod link;
 mod node_certificate;
 mod process;
+mod reads;
 mod streams;

@@ -1,0 +1,285 @@
+//! Answers to reads, as the view gives them.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use hyper::Response;
+use hyper::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use view::{Answer, Ask, Barrier, Key, Listing, Object, ResourceId, Scope, WatcherId};
+use wire::media::{Form, negotiate, negotiate_stream};
+use wire::request::{GetOptions, is_path_segment};
+use wire::{ListOptions, Request, Status, Verb};
+
+use super::budget::Share;
+use super::frames::Watching;
+use super::learn::{Read, Step, What};
+use super::render::{Kept, Rendering};
+use super::{Reads, Who, path, random, render};
+use crate::body::Body;
+use crate::cloud::Trouble;
+use crate::link::State;
+use crate::proxy::headers;
+use crate::{refuse, tls};
+
+/// So often a read is turned over before that is the answer.
+const TURNS: u32 = 16;
+/// How long a watch waits for the first state of its set.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A read's options.
+enum Options {
+    Get(Key, GetOptions),
+    List(ListOptions),
+    Watch(ListOptions),
+}
+
+impl Reads {
+    /// Answers a read, if the view has to do with such reads; else it is the cloud's alone.
+    pub async fn serve(
+        self: &Arc<Self>,
+        who: &Who,
+        about: &Request,
+        target: &str,
+        brought: &HeaderMap,
+    ) -> Option<Response<Body>> {
+        let asked =
+            about.resource.as_ref().filter(|asked| asked.subresource.is_empty() && about.verb.is_read())?;
+        let resource = ResourceId::new(&asked.group, &asked.version, &asked.resource, &asked.namespace);
+        if !is_kept(&resource) || !is_plain(about, asked, &resource) {
+            return None;
+        }
+        let online = self.cloud.judge().state() == State::Up;
+        let refused = |status: Status| (!online).then(|| refuse::answer(&status, brought));
+        let options = match about.verb {
+            Verb::Get => Ok(Options::Get(Key::new(&asked.namespace, &asked.name), GetOptions::of(about))),
+            Verb::List => ListOptions::of(about).map(Options::List),
+            _ => ListOptions::of(about).map(Options::Watch),
+        };
+        let options = match options {
+            Ok(options) => options,
+            // The cloud knows best how to say what is wrong, and may be newer than this.
+            Err(status) => return refused(status),
+        };
+        let accept = brought.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+        let served = render::served(&resource);
+        let accepted = match &options {
+            Options::Watch(_) => negotiate_stream(accept, served),
+            _ => negotiate(accept, served),
+        };
+        let accepted = match accepted {
+            Ok(accepted) => accepted,
+            Err(status) => return refused(status),
+        };
+        // Tables are for people; the API server makes better ones.
+        if online && matches!(accepted.form, Form::Table(_)) {
+            return None;
+        }
+        if self.callers.called(who) {
+            let now = self.now();
+            self.with(|view| view.credential_changed(&who.identity, now));
+        }
+        let what = match &options {
+            Options::Get(key, _) => What::Object(key.clone()),
+            Options::List(options) | Options::Watch(options) => {
+                let whole = options.continue_token.is_empty();
+                What::Set(Scope::of(&asked.namespace, options), whole)
+            }
+        };
+        let mut headers = headers::onward(brought.clone(), who.credential, false);
+        headers.remove(CONTENT_LENGTH);
+        let read = Read { who, target, headers, resource, what, accepted };
+        Some(self.turn(&read, &options, about).await)
+    }
+
+    /// The object as the view shows it, once `uid` is what it has; `None` if it is not there any more.
+    pub(super) async fn shown(
+        self: &Arc<Self>,
+        read: &Read<'_>,
+        about: &Request,
+        key: &Key,
+        uid: &str,
+    ) -> Option<Response<Body>> {
+        for _ in 0..TURNS {
+            let ask = self.ask_of(read, true, true);
+            let answer = self.with(|view| view.get(ask, key, &GetOptions::default()));
+            let Answer::Object { object, after } = answer else { return None };
+            if object.header.uid() != uid {
+                return None;
+            }
+            self.passed(&after).await;
+            if let Some(bytes) = self.bytes(&read.resource, &object) {
+                let share = Share::default();
+                return Some(
+                    self.rendered(read, about, share, |rendering| rendering.object(&bytes, object.encoding)),
+                );
+            }
+        }
+        None
+    }
+
+    /// The name of this node, if it is known in the cloud.
+    pub(super) fn own_node(self: &Arc<Self>) -> Option<String> {
+        let (nodes, key) = (ResourceId::new("", "v1", "nodes", ""), Key::new("", &self.node));
+        let who = Who::node()?;
+        let ask = Ask {
+            who: &who.identity,
+            resource: &nodes,
+            granted: true,
+            fresh: true,
+            now: self.now(),
+            random: random(),
+        };
+        let answer = self.with(|view| view.get(ask, &key, &GetOptions::default()));
+        matches!(answer, Answer::Object { .. }).then(|| self.node.clone())
+    }
+
+    fn ask_of<'a>(&self, read: &'a Read<'_>, granted: bool, fresh: bool) -> Ask<'a> {
+        let (who, resource) = (&read.who.identity, &read.resource);
+        Ask { who, resource, granted, fresh, now: self.now(), random: random() }
+    }
+
+    /// Turns a read over until it is answered.
+    async fn turn(self: &Arc<Self>, read: &Read<'_>, options: &Options, about: &Request) -> Response<Body> {
+        let namespace = about.resource.as_ref().map_or("", |asked| asked.namespace.as_str());
+        let mut fresh = false;
+        let mut again = self.again.subscribe();
+        let patience = tokio::time::Instant::now() + PATIENCE;
+        let mut turns = 0;
+        while turns < TURNS {
+            again.borrow_and_update();
+            let ask = self.ask_of(read, false, fresh);
+            let answer = self.with(|view| match options {
+                Options::Get(key, options) => view.get(ask, key, options),
+                Options::List(options) => view.list(ask, namespace, options),
+                Options::Watch(options) => view.watch(ask, namespace, options),
+            });
+            let step = match answer {
+                Answer::Object { object, after } => self.object(read, about, &object, &after, fresh).await,
+                Answer::List(listing) => self.list(read, about, &listing, fresh).await,
+                Answer::Watch(id) => Step::Answer(self.watch(read, about, Ok(id))),
+                Answer::WatchError(status) => Step::Answer(self.watch(read, about, Err(status))),
+                Answer::Forward => self.forward(read).await,
+                Answer::Verify => self.verify(read).await,
+                Answer::Await => {
+                    if tokio::time::timeout_at(patience, again.changed()).await.is_err() {
+                        let status =
+                            Status::unavailable("the API server does not give the present state of this set");
+                        return refuse::answer(&status, &read.headers);
+                    }
+                    continue;
+                }
+                Answer::Refuse(status) => Step::Answer(refuse::answer(&status, &read.headers)),
+            };
+            match step {
+                Step::Answer(response) => return response,
+                Step::Again { fresh: now } => fresh = now,
+            }
+            turns += 1;
+        }
+        let status = Status::unavailable("what was asked for changes faster than it can be read");
+        refuse::answer(&status, &read.headers)
+    }
+
+    async fn object(
+        &self,
+        read: &Read<'_>,
+        about: &Request,
+        object: &Object,
+        after: &Barrier,
+        fresh: bool,
+    ) -> Step {
+        self.passed(after).await;
+        let Some(bytes) = self.bytes(&read.resource, object) else { return Step::Again { fresh } };
+        let render = |rendering: &Rendering| rendering.object(&bytes, object.encoding);
+        Step::Answer(self.rendered(read, about, Share::default(), render))
+    }
+
+    async fn list(&self, read: &Read<'_>, about: &Request, listing: &Listing, fresh: bool) -> Step {
+        self.passed(&listing.after).await;
+        let bytes = |object: &Object| Some((self.bytes(&read.resource, object)?, object.encoding));
+        let objects: Option<Vec<Kept>> = listing.objects.iter().map(bytes).collect();
+        // The log has a newer one of them by now.
+        let Some(objects) = objects else { return Step::Again { fresh } };
+        let mut share = Share::default();
+        let size = objects.iter().map(|(bytes, _)| bytes.len()).sum();
+        if !self.budget.enlarge(&read.who.identity, &mut share, size).await {
+            return Step::Answer(refuse::answer(&refuse::trouble(&Trouble::TooMany), &read.headers));
+        }
+        let rv = listing.rv.to_string();
+        Step::Answer(self.rendered(read, about, share, |rendering| rendering.list(&objects, &rv)))
+    }
+
+    /// A watch, or one that says only why there is none.
+    fn watch(
+        self: &Arc<Self>,
+        read: &Read<'_>,
+        about: &Request,
+        watch: Result<WatcherId, Status>,
+    ) -> Response<Body> {
+        let rendering = match self.rendering(read, about) {
+            Ok(rendering) => rendering,
+            Err(status) => {
+                if let Ok(id) = watch {
+                    self.with(|view| view.unwatch(id));
+                }
+                return refuse::answer(&status, &read.headers);
+            }
+        };
+        let content_type = HeaderValue::from_static(rendering.stream_content_type());
+        let (reads, resource) = (self.clone(), read.resource.clone());
+        let watching = match watch {
+            Ok(id) => Watching::new(reads, id, resource, rendering),
+            Err(status) => Watching::error(reads, &status, resource, rendering),
+        };
+        let mut response = Response::new(Body::Watch(Box::new(watching)));
+        response.headers_mut().insert(CONTENT_TYPE, content_type);
+        response
+    }
+
+    fn rendering(&self, read: &Read<'_>, about: &Request) -> Result<Rendering, Status> {
+        let resource = &read.resource;
+        let unknown = || {
+            Status::unavailable(format!("what {resource} are called is not known while the cluster is gone"))
+        };
+        let names = self.kinds.names(resource).ok_or_else(unknown)?;
+        let now = tls::since_1970(SystemTime::now()).as_secs().cast_signed();
+        Rendering::new(read.accepted, resource, names, &about.query, now)
+    }
+
+    fn rendered(
+        &self,
+        read: &Read<'_>,
+        about: &Request,
+        share: Share,
+        render: impl FnOnce(&Rendering) -> Result<Vec<u8>, Status>,
+    ) -> Response<Body> {
+        let made = self.rendering(read, about).and_then(|rendering| Ok((render(&rendering)?, rendering)));
+        match made {
+            Ok((bytes, rendering)) => {
+                let mut response = Response::new(self.body(bytes.into(), share));
+                let content_type = HeaderValue::from_static(rendering.content_type());
+                response.headers_mut().insert(CONTENT_TYPE, content_type);
+                response
+            }
+            Err(status) => refuse::answer(&status, &read.headers),
+        }
+    }
+}
+
+/// Leases of nodes are about now and events are not read: both go by the view.
+pub(super) fn is_kept(resource: &ResourceId) -> bool {
+    match resource.resource() {
+        "leases" => !resource.is_overlaid(),
+        name => name != "events",
+    }
+}
+
+/// Whether a request is written as the hub itself would write it: of any other spelling the API server is the judge.
+fn is_plain(about: &Request, asked: &wire::Resource, resource: &ResourceId) -> bool {
+    let set = path::set(resource, &asked.namespace);
+    let plain = match about.verb {
+        Verb::Get => is_path_segment(&asked.name) && about.path == format!("{set}/{}", asked.name),
+        _ => about.path == set,
+    };
+    plain && (asked.namespace.is_empty() || is_path_segment(&asked.namespace))
+}

@@ -1,0 +1,241 @@
+//! Writes that pass: what the view learns from their answers, and how objects that it shows under versions of its own come
+//! back. A write is answered by the cloud, or not at all.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+use hyper::{Method, Request, Response, StatusCode, Uri};
+use view::{Key, ResourceId, Shown};
+use wire::media::{Form, negotiate};
+use wire::versions::{NotMapped, Reference, map_references, map_versions};
+use wire::{Status, Verb};
+
+use super::answer::is_kept;
+use super::cloud::Whole;
+use super::learn::{Read, What};
+use super::{Reads, Who, render};
+use crate::body::Body;
+use crate::cloud::Trouble;
+use crate::proxy::headers;
+use crate::refuse;
+
+/// The largest body of a write (`apiserver:pkg/server/config.go`, `MaxRequestBodyBytes`).
+const MOST: usize = 3 << 20;
+
+/// Subresources whose writes are answered with the object itself.
+const WHOLE: [&str; 6] = ["", "status", "ephemeralcontainers", "resize", "finalize", "approval"];
+
+/// Subresources that are no writes of an object.
+const STREAMS: [&str; 5] = ["exec", "attach", "portforward", "proxy", "log"];
+
+/// A write on its way.
+pub struct Sent {
+    /// The method.
+    pub method: Method,
+    /// Path and query.
+    pub target: Uri,
+    /// Headers as they may go on.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl Reads {
+    /// Passes a write on, if the view has to do with what it writes, or with its answer.
+    pub async fn serve_write(
+        self: &Arc<Self>,
+        who: &Who,
+        about: &wire::Request,
+        request: &mut Option<Request<Incoming>>,
+    ) -> Option<Response<Body>> {
+        let asked = about.resource.as_ref()?;
+        let resource = ResourceId::new(&asked.group, &asked.version, &asked.resource, &asked.namespace);
+        let whole = WHOLE.contains(&asked.subresource.as_str()) && is_kept(&resource);
+        let numbered =
+            (is_kept(&resource) && resource.is_overlaid() && !STREAMS.contains(&asked.subresource.as_str()))
+                || ["events", "bindings"].contains(&resource.resource());
+        let is_token = asked.resource == "serviceaccounts" && asked.subresource == "token";
+        if !(whole || numbered || is_token) {
+            return None;
+        }
+        let mut sent = match collect(who, request.take()?).await {
+            Ok(sent) => sent,
+            Err(refusal) => return Some(refusal),
+        };
+        if is_token {
+            return Some(self.token(who, asked, &sent).await);
+        }
+        let headers = sent.headers.clone();
+        if numbered {
+            match self.mapped(about, asked, &resource, &sent) {
+                Ok(Some(body)) => sent.body = body,
+                Ok(None) => {}
+                Err(e) => return Some(refuse::answer(&e.to_status(asked), &headers)),
+            }
+        }
+        match self.send(who, sent).await {
+            Ok(answer) if whole => Some(self.written(who, about, asked, resource, headers, answer).await),
+            Ok(answer) => Some(self.as_it_came(answer)),
+            Err(trouble) => Some(self.not_written(asked, &resource, about, &trouble, &headers)),
+        }
+    }
+
+    /// The body of a write with the cloud's resourceVersions where it came with the hub's; `None` if it has none of these.
+    fn mapped(
+        &self,
+        about: &wire::Request,
+        asked: &wire::Resource,
+        resource: &ResourceId,
+        sent: &Sent,
+    ) -> Result<Option<Bytes>, NotMapped> {
+        let content_type =
+            sent.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let of_set = about.verb == Verb::DeleteCollection;
+        let key = Key::new(&asked.namespace, &asked.name);
+        let mut version = |text: &str| {
+            let shown = Shown::parse(text).filter(|_| !of_set)?;
+            self.lock().cloud_version(resource, &key, shown).map(|(_, rv)| rv.to_string())
+        };
+        if resource.resource() == "events" {
+            let mut reference = |to: &Reference, text: &str| self.referred(to, text);
+            return Ok(match map_references(about, content_type, &sent.body, &mut reference)? {
+                Cow::Borrowed(_) => None,
+                Cow::Owned(body) => Some(body.into()),
+            });
+        }
+        Ok(match map_versions(about, content_type, &sent.body, &mut version)? {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(body) => Some(body.into()),
+        })
+    }
+
+    /// The version with which an event refers to an object: the cloud's, or none.
+    fn referred(&self, to: &Reference, text: &str) -> Option<String> {
+        let (group, version) = to.api_version.split_once('/').unwrap_or(("", to.api_version.as_str()));
+        let plural = match to.kind.as_str() {
+            "Pod" => "pods",
+            "Node" => "nodes",
+            "Endpoints" => "endpoints",
+            "EndpointSlice" => "endpointslices",
+            _ => return Some(text.to_owned()),
+        };
+        let version = if version.is_empty() { "v1" } else { version };
+        let resource = ResourceId::new(group, version, plural, &to.namespace);
+        let shown = Shown::parse(text)?;
+        let view = self.lock();
+        // Above all that the hub issued it is the cloud's own: the event was read there.
+        if !resource.is_overlaid() || view.issued(&resource).is_none_or(|issued| shown > issued) {
+            return Some(text.to_owned());
+        }
+        let key = Key::new(&to.namespace, &to.name);
+        let (uid, rv) = view.cloud_version(&resource, &key, shown)?;
+        (to.uid.is_empty() || to.uid == uid).then(|| rv.to_string())
+    }
+
+    /// Sends a write and waits for the whole answer, however long that takes: what was sent may have been done.
+    pub(super) async fn send(&self, who: &Who, sent: Sent) -> Result<Whole, Trouble> {
+        let body = if sent.body.is_empty() { Body::Empty } else { Body::Own(Some(sent.body)) };
+        let mut request = Request::new(body);
+        (*request.method_mut(), *request.uri_mut()) = (sent.method, sent.target);
+        *request.headers_mut() = sent.headers;
+        if let Some(authorization) = &who.authorization {
+            request.headers_mut().insert(AUTHORIZATION, authorization.clone());
+        }
+        let (answer, _held) = self.cloud.send(who.credential, who.drawn, request).await?;
+        self.whole(who, answer).await
+    }
+
+    /// The cloud has answered a write.
+    async fn written(
+        self: &Arc<Self>,
+        who: &Who,
+        about: &wire::Request,
+        asked: &wire::Resource,
+        resource: ResourceId,
+        headers: HeaderMap,
+        whole: Whole,
+    ) -> Response<Body> {
+        let done = matches!(whole.status, StatusCode::OK | StatusCode::CREATED | StatusCode::ACCEPTED);
+        let (true, Some((body, encoding))) = (done, whole.object()) else { return self.as_it_came(whole) };
+        if about.verb == Verb::Delete {
+            let status = Status::decode(&body, encoding);
+            if let Some(details) =
+                status.and_then(|status| status.details).filter(|details| !details.uid.is_empty())
+            {
+                let key = Key::new(&asked.namespace, &asked.name);
+                self.with(|view| view.deleted(&resource, &key, &details.uid));
+            }
+            // An object that comes back may be gone or going: its stream tells which.
+            return self.as_it_came(whole);
+        }
+        let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+        let accepted = negotiate(accept, render::served(&resource))
+            .ok()
+            .filter(|accepted| accepted.form == Form::Object);
+        let object = view::read(&resource, body.to_vec(), encoding);
+        let (Some(accepted), Ok(object)) = (accepted, object) else { return self.as_it_came(whole) };
+        let key = object.header.key.clone();
+        let uid = object.header.uid().to_owned();
+        if !resource.is_overlaid() {
+            // Of what nobody reads nothing is kept.
+            self.with(|view| {
+                if view.has(&resource) {
+                    view.wrote(&resource, object)
+                }
+            });
+            return self.as_it_came(whole);
+        }
+        self.with(|view| view.wrote(&resource, object));
+        let read = Read { who, target: "", headers, resource, what: What::Object(key.clone()), accepted };
+        match self.shown(&read, about, &key, &uid).await {
+            Some(mut response) => {
+                *response.status_mut() = whole.status;
+                response
+            }
+            None => self.as_it_came(whole),
+        }
+    }
+
+    /// A write that could not be sent, or of which nobody knows whether it was done.
+    fn not_written(
+        self: &Arc<Self>,
+        asked: &wire::Resource,
+        resource: &ResourceId,
+        about: &wire::Request,
+        trouble: &Trouble,
+        headers: &HeaderMap,
+    ) -> Response<Body> {
+        tracing::debug!("{trouble}");
+        let sent = matches!(trouble, Trouble::Lost(_));
+        // kubelet registers its node at each start, and goes on only when it knows that it is there.
+        let registers =
+            about.verb == Verb::Create && resource.resource() == "nodes" && asked.group.is_empty();
+        if registers
+            && !sent
+            && let Some(name) = self.own_node()
+        {
+            return refuse::answer(&Status::already_exists(resource.group_resource(), &name), headers);
+        }
+        refuse::answer(&refuse::trouble(trouble), headers)
+    }
+}
+
+/// A write, whole.
+async fn collect(who: &Who, request: Request<Incoming>) -> Result<Sent, Response<Body>> {
+    let (parts, incoming) = request.into_parts();
+    let mut headers = headers::onward(parts.headers, who.credential, false);
+    let body = match Limited::new(incoming, MOST).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(e) if e.is::<http_body_util::LengthLimitError>() => {
+            return Err(refuse::answer(&Status::too_large("limit is 3145728"), &headers));
+        }
+        Err(e) => return Err(refuse::answer(&Status::bad_request(e.to_string()), &headers)),
+    };
+    headers.remove(CONTENT_LENGTH);
+    let target = parts.uri.into_parts().path_and_query.map(Uri::from).unwrap_or_default();
+    Ok(Sent { method: parts.method, target, headers, body })
+}

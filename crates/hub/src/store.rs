@@ -1,0 +1,344 @@
+//! The hub's store: the two logs of design §6.6, read once at the start and then written by threads of their own.
+//!
+//! What is on the disk is always older than all that is not: once a record could not be written, none after it is, until
+//! the hub starts anew. So a full disk leaves the state of some moment, and no sync mark without what it vouches for.
+
+mod in_order;
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use durable::fs::Fs as _;
+use durable::objects::rounds::{Durability, Job};
+use durable::objects::writer::{Pace, Refused, Writer};
+use durable::objects::{self, Batch, Cipher, Log as ObjectLog, Reader, Settings, Trouble};
+use durable::os::OsFs;
+use durable::seal::Sealer;
+use durable::seal::key::Key as SealKey;
+use tokio::sync::mpsc::UnboundedSender;
+use view::{Key, Loading, Log, Record, ResourceId, Shelf, Write};
+
+use crate::error::{Error, Result};
+use in_order::InOrder;
+
+/// The credential of the service manager that holds the sealing key (systemd.exec(5), `LoadCredential=`).
+const CREDENTIAL: &str = "edgekeep-seal-key";
+/// Keys of records that are the hub's own and not the view's begin with this byte, which no text does.
+pub const OWN: u8 = 0xff;
+
+/// How far a log has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Which.
+    pub log: Log,
+    /// Up to which of the view's writes.
+    pub number: u64,
+    /// Whether they survive a power cut, or are only with the kernel.
+    pub flushed: bool,
+}
+
+/// Both logs.
+pub struct Store {
+    keep: Half,
+    cache: Half,
+    progress: UnboundedSender<Progress>,
+}
+
+struct Half {
+    log: Log,
+    /// `None`: nothing is stored; why.
+    open: std::result::Result<Open, String>,
+    /// What the thread did not take yet, in order.
+    waiting: Arc<Mutex<VecDeque<Job>>>,
+}
+
+struct Open {
+    writer: Writer,
+    reader: Reader<OsFs>,
+    stopped: Arc<AtomicBool>,
+}
+
+/// How a log is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Bytes of its files.
+    pub bytes: u64,
+    /// Why nothing is stored, or not any more.
+    pub failing: Option<String>,
+}
+
+/// The record of the hub's own with this key.
+pub type OwnRecord = (Vec<u8>, Vec<u8>);
+
+impl Store {
+    /// Opens both logs under `dir` and hands what is in them to `loading`; what is the hub's own comes back. A log that
+    /// cannot be opened stores nothing, which [`Store::standing`] says: a node is better off with a hub that only passes
+    /// requests on than with none.
+    ///
+    /// # Errors
+    ///
+    /// The sealing key cannot be had, or the system gives no threads.
+    pub fn open(
+        dir: &Path,
+        progress: UnboundedSender<Progress>,
+        loading: &mut Loading,
+    ) -> Result<(Store, Vec<OwnRecord>)> {
+        let cipher: Arc<dyn Cipher> = Arc::new(sealer(dir)?);
+        let mut own = Vec::new();
+        let keep = Half::open(Log::Keep, &dir.join("keep"), &cipher, loading, &mut own)?;
+        let cache = Half::open(Log::Cache, &dir.join("cache"), &cipher, loading, &mut own)?;
+        Ok((Store { keep, cache, progress }, own))
+    }
+
+    fn half(&self, log: Log) -> &Half {
+        match log {
+            Log::Keep => &self.keep,
+            Log::Cache => &self.cache,
+        }
+    }
+
+    /// Writes what the view wants written; [`Progress`] tells how far that is.
+    pub fn write(&self, write: Write) {
+        let Write { log, number, records, flush } = write;
+        let batch = records.into_iter().fold(Batch::new(), |batch, record| match record {
+            Record::Put { key, value, seal: true } => batch.put_sealed(key, value),
+            Record::Put { key, value, seal: false } => batch.put(key, value),
+            Record::Delete { key } => batch.delete(key),
+        });
+        let progress = self.progress.clone();
+        self.half(log).submit(batch, flush, move || {
+            // Nobody listens any more when the hub ends.
+            let _ = progress.send(Progress { log, number, flushed: flush });
+        });
+    }
+
+    /// Stores a record of the hub's own in the log `keep`, sealed; `None` removes it.
+    pub fn write_own(&self, key: Vec<u8>, value: Option<Vec<u8>>) {
+        let batch = match value {
+            Some(value) => Batch::new().put_sealed(key, value),
+            None => Batch::new().delete(key),
+        };
+        self.keep.submit(batch, false, || {});
+    }
+
+    /// The record of the hub's own under this key; `None` if there is none, or it cannot be read.
+    pub fn own(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.keep.reader().get(key)
+    }
+
+    /// The record of an object; `None` if it cannot be read.
+    pub fn object(&self, resource: &ResourceId, key: &Key) -> Option<Vec<u8>> {
+        self.keep.reader().fetch(&self.cache.reader(), resource, key)
+    }
+
+    /// Reads objects beside the writers.
+    pub fn shelf(&self) -> Box<dyn Shelf> {
+        Box::new(Shelves { keep: self.keep.reader(), cache: self.cache.reader() })
+    }
+
+    /// How the logs are doing: `keep`, `cache`.
+    #[must_use]
+    pub fn standing(&self) -> [Standing; 2] {
+        [self.keep.standing(), self.cache.standing()]
+    }
+}
+
+/// One log's reader, if there is one.
+#[derive(Clone)]
+struct MaybeReader(Option<Reader<OsFs>>);
+
+impl MaybeReader {
+    fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        match self.0.as_ref()?.get(key) {
+            Ok(value) => value,
+            Err(e) => {
+                tracing::error!("{e}");
+                None
+            }
+        }
+    }
+
+    fn fetch(&self, other: &MaybeReader, resource: &ResourceId, key: &Key) -> Option<Vec<u8>> {
+        let key = view::object_key(resource, key);
+        self.get(&key).or_else(|| other.get(&key))
+    }
+}
+
+struct Shelves {
+    keep: MaybeReader,
+    cache: MaybeReader,
+}
+
+impl Shelf for Shelves {
+    fn fetch(&self, resource: &ResourceId, key: &Key) -> Option<Arc<[u8]>> {
+        let value = self.keep.fetch(&self.cache, resource, key)?;
+        view::object_bytes(&value).map(Into::into)
+    }
+}
+
+impl Half {
+    fn open(
+        log: Log,
+        dir: &Path,
+        cipher: &Arc<dyn Cipher>,
+        loading: &mut Loading,
+        own: &mut Vec<OwnRecord>,
+    ) -> Result<Half> {
+        let waiting = Arc::default();
+        let entropy = crate::tls::random()?;
+        let entropy = entropy.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        let settings = match log {
+            Log::Keep => Settings::keep(entropy),
+            Log::Cache => Settings::cache(entropy),
+        };
+        let settings = Settings { cipher: Some(cipher.clone()), ..settings };
+        let opened = match (ObjectLog::open(OsFs, dir, settings.clone()), log) {
+            // It can be filled again. One of a newer release is that one's.
+            (Err(e), Log::Cache) if !matches!(e, objects::Error::Newer { .. }) => {
+                tracing::error!("{e}: the cache is thrown away");
+                let removed = ObjectLog::remove(&OsFs, dir, Duration::from_secs(10));
+                removed.and_then(|()| ObjectLog::open(OsFs, dir, settings))
+            }
+            (opened, _) => opened,
+        };
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(e) => {
+                tracing::error!("nothing is stored: {e}");
+                loading.lost_unknown(log);
+                return Ok(Half { log, open: Err(e.to_string()), waiting });
+            }
+        };
+        for trouble in &opened.troubles {
+            tracing::warn!("{}: {trouble}", dir.display());
+            match trouble {
+                Trouble::Lost { key, .. } => loading.lost(log, key),
+                trouble if trouble.is_loss() => loading.lost_unknown(log),
+                _ => {}
+            }
+        }
+        read(log, &opened.log, loading, own);
+        let reader = opened.log.reader();
+        let stopped = Arc::new(AtomicBool::new(false));
+        let engine = InOrder::new(opened.log, stopped.clone());
+        let writer =
+            Writer::start(engine, Pace::default()).map_err(|e| Error::with("the store's thread", e))?;
+        Ok(Half { log, open: Ok(Open { writer, reader, stopped }), waiting })
+    }
+
+    fn reader(&self) -> MaybeReader {
+        MaybeReader(self.open.as_ref().ok().map(|open| open.reader.clone()))
+    }
+
+    /// Hands a batch over; `done` is called when it has come as far as asked, or never will: a full disk stops caching, not
+    /// serving.
+    fn submit(&self, batch: Batch, flush: bool, done: impl FnOnce() + Send + 'static) {
+        let Ok(open) = &self.open else { return done() };
+        let until = if flush { Durability::Flushed } else { Durability::Written };
+        let log = self.log;
+        let done = Box::new(move |result: std::result::Result<(), Arc<objects::Error>>| {
+            if let Err(e) = result {
+                tracing::error!("the log {log:?}: {e}");
+            }
+            done();
+        });
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.push_back(Job { batch, until, done });
+        while let Some(job) = waiting.pop_front() {
+            match open.writer.submit(job.batch, job.until, job.done) {
+                Ok(()) => {}
+                Err(Refused::Busy(job)) => {
+                    waiting.push_front(job);
+                    break;
+                }
+                Err(Refused::Ended(job)) => (job.done)(Ok(())),
+            }
+        }
+    }
+
+    /// Hands over what had to wait.
+    fn pump(&self) {
+        if !self.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+            self.submit(Batch::new(), false, || {});
+        }
+    }
+
+    fn standing(&self) -> Standing {
+        match &self.open {
+            Ok(open) => {
+                let standing = open.writer.standing();
+                let stopped = open.stopped.load(Ordering::Relaxed);
+                let text = "something could not be written earlier: restart the hub once there is space";
+                let failing = standing.failing.or_else(|| stopped.then(|| text.to_owned()));
+                Standing { bytes: standing.usage.total, failing }
+            }
+            Err(why) => Standing { bytes: 0, failing: Some(why.clone()) },
+        }
+    }
+}
+
+impl Store {
+    /// Hands over what had to wait for the disk; called when [`Progress`] came.
+    pub fn pump(&self) {
+        self.keep.pump();
+        self.cache.pump();
+    }
+}
+
+/// Reads every record of a log.
+fn read(log: Log, opened: &ObjectLog<OsFs>, loading: &mut Loading, own: &mut Vec<OwnRecord>) {
+    let mut keys = Vec::new();
+    let listed = opened.keys(|found| keys.push((found.key.to_vec(), found.lost)));
+    if let Err(e) = listed {
+        tracing::error!("{e}");
+        loading.lost_unknown(log);
+    }
+    for (key, lost) in keys {
+        match opened.get(&key) {
+            _ if lost => loading.lost(log, &key),
+            Ok(Some(value)) if key.first() == Some(&OWN) => own.push((key, value)),
+            Ok(Some(value)) => loading.record(log, &key, &value),
+            Ok(None) => {}
+            Err(e) => {
+                tracing::error!("{e}");
+                if key.first() != Some(&OWN) {
+                    loading.lost(log, &key);
+                }
+            }
+        }
+    }
+}
+
+/// What seals secrets: with the service manager's key, or with one in a file that is made at the first start.
+fn sealer(dir: &Path) -> Result<Sealer> {
+    let credential =
+        std::env::var_os("CREDENTIALS_DIRECTORY").map(|given| Path::new(&given).join(CREDENTIAL));
+    let credential = credential.filter(|path| OsFs.metadata(path).is_ok());
+    let file = dir.join("seal.key");
+    let wrong = |e: &dyn std::fmt::Display| Error::new(format!("the key that seals secrets: {e}"));
+    let in_file = |make: bool| {
+        let owner = {
+            use std::os::unix::fs::MetadataExt as _;
+            std::fs::metadata("/proc/self").map_err(|e| wrong(&e))?.uid()
+        };
+        if !make && OsFs.metadata(&file).is_err() {
+            return Ok(None);
+        }
+        SealKey::load_or_create(&OsFs, &file, owner, SealKey::random).map(Some).map_err(|e| wrong(&e))
+    };
+    let (current, older) = match credential {
+        Some(path) => {
+            let key = SealKey::from_credential(&OsFs, &path).map_err(|e| wrong(&e))?;
+            // What was sealed before there was a credential can still be opened.
+            (key, in_file(false)?)
+        }
+        None => {
+            let key = in_file(true)?.ok_or_else(|| wrong(&"there is none"))?;
+            (key, None)
+        }
+    };
+    Sealer::new(&current, older.as_slice()).map_err(|e| wrong(&e))
+}

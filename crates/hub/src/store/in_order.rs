@@ -1,0 +1,54 @@
+//! A log on whose disk every record is older than all that are not there.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use durable::objects::{Batch, Engine, Error, Usage};
+
+/// An engine that writes nothing more once it could not write something.
+pub struct InOrder<E> {
+    engine: E,
+    stopped: Arc<AtomicBool>,
+}
+
+impl<E> InOrder<E> {
+    /// Around `engine`; sets `stopped` when it stops.
+    pub fn new(engine: E, stopped: Arc<AtomicBool>) -> Self {
+        Self { engine, stopped }
+    }
+}
+
+impl<E: Engine> Engine for InOrder<E> {
+    type Reader = E::Reader;
+
+    fn reader(&self) -> E::Reader {
+        self.engine.reader()
+    }
+
+    fn append(&mut self, batch: &Batch) -> Result<(), Error> {
+        if self.stopped.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let appended = self.engine.append(batch);
+        if appended.is_err() {
+            self.stopped.store(true, Ordering::Relaxed);
+        }
+        appended
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        self.engine.flush()
+    }
+
+    fn tidy(&mut self, budget: usize) -> Result<bool, Error> {
+        self.engine.tidy(budget)
+    }
+
+    fn usage(&self) -> Usage {
+        self.engine.usage()
+    }
+
+    fn close(self) -> Result<(), Error> {
+        self.engine.close()
+    }
+}
