@@ -27,6 +27,11 @@ func connect(o options, resource string) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
+	return connectAs(config, o, resource)
+}
+
+// connectAs makes a client that reaches its server as config says.
+func connectAs(config *rest.Config, o options, resource string) (*client, error) {
 	gvr, err := parseResource(resource)
 	if err != nil {
 		return nil, err

@@ -15,7 +15,8 @@ import (
 
 // line is one thing said: an event of the informer, a request that was sent, an answer, or an error.
 type line struct {
-	// Type is added, modified, deleted, synced, request, object or error.
+	// Type is added, modified, deleted, synced, request, object or error; state, fault, skipped, written or crossed of
+	// the verbs that look at many events.
 	Type string `json:"type"`
 	// Key, UID, RV and Hash say which object an event is about; Hash leaves the resourceVersion out.
 	Key  string `json:"key,omitempty"`
@@ -31,6 +32,13 @@ type line struct {
 	Error  string `json:"error,omitempty"`
 	// Reason is the API server's word for an error.
 	Reason string `json:"reason,omitempty"`
+	// How a follower's informer stands: objects in its store, events that came, how often everything came anew, events
+	// that cannot follow from those before, states of the writer that were passed over.
+	Objects int   `json:"objects,omitempty"`
+	Events  int   `json:"events,omitempty"`
+	Lists   int   `json:"lists,omitempty"`
+	Faults  int   `json:"faults,omitempty"`
+	Skipped int64 `json:"skipped,omitempty"`
 	// Object is what a single request was answered with.
 	Object runtime.Object `json:"object,omitempty"`
 }

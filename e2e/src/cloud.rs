@@ -26,8 +26,9 @@ use requests::Request;
 
 /// Where the cloud's keys and certificates lie, below its /etc.
 const PKI: &str = "kubernetes/pki";
-/// The service network, and the API server's own address in it.
-const SERVICES: &str = "10.96.0.0/16";
+/// The service network.
+pub const SERVICES: &str = "10.96.0.0/16";
+/// The API server's own address in it.
 const API_SERVICE: &str = "10.96.0.1";
 /// How long a part of the control plane may take to come up, on a machine that others use too.
 const COMING_UP: Duration = Duration::from_secs(60);

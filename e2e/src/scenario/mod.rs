@@ -13,6 +13,7 @@ mod node_cold_boot;
 mod node_direct;
 mod node_figures;
 mod node_hub;
+mod node_informers;
 mod openyurt;
 mod patch_differential;
 mod rollback;
@@ -36,7 +37,7 @@ pub struct Options {
 }
 
 /// Every scenario, in the order in which `all` plays them, with what it shows.
-pub const ALL: [(&str, &str); 21] = [
+pub const ALL: [(&str, &str); 22] = [
     ("ipam", "pods keep their addresses through restarts, a killed runtime and reboots"),
     ("alternation", "stock host-local and edgekeep-ipam take turns on one dataDir under running pods"),
     ("rollback", "back to stock host-local with pods running and edgekeep-ipam wiped from the node"),
@@ -60,6 +61,10 @@ pub const ALL: [(&str, &str); 21] = [
     ("node-cold-boot-killed", "the same, offline, the hub killed at random moments"),
     ("node-cold-boot-damaged", "the same, offline, after the hub's cache log was damaged at random"),
     ("node-cold-boots", "all of these one after the other, on one node"),
+    (
+        "node-informers",
+        "informers behind the hub over fifty cuts, and clients that cross between hub and cloud",
+    ),
     ("patch-differential", "generated writes to a real API server: `patch` does what it does"),
 ];
 
@@ -85,6 +90,8 @@ pub async fn run(name: &str, dir: &RunDir, options: &Options, checks: &mut Check
         cold_boot if cold_boot.starts_with("node-cold-boot") => {
             node_cold_boot::run(cold_boot, dir, options, checks).await
         }
+        "node-boot-figures" => node_cold_boot::figures::run(dir, options, checks).await,
+        "node-informers" => node_informers::run(dir, options, checks).await,
         "node-direct" => node_direct::run(dir, options, checks).await,
         "patch-differential" => patch_differential::run(dir, options, checks).await,
         "churn" => churn::run(dir, options, checks),

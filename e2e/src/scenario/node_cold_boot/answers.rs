@@ -85,7 +85,7 @@ pub type Places = BTreeMap<String, IpAddr>;
 pub type Answers = BTreeMap<String, Answer>;
 
 /// Asks everybody at `places`, from the network at `network`, again and again until each has said what `right` wants,
-/// at most for `limit`. Returns what they said and how long it took.
+/// at most for `limit`. Returns what they said.
 ///
 /// # Errors
 ///
@@ -95,7 +95,7 @@ pub async fn gather(
     places: &Places,
     limit: Duration,
     right: impl Fn(&str, &Answer) -> Result<()>,
-) -> Result<(Answers, Duration)> {
+) -> Result<Answers> {
     let began = Instant::now();
     let mut answers = Answers::new();
     loop {
@@ -109,13 +109,12 @@ pub async fn gather(
                 Err(error) => wrong.push(format!("{name}: {error:#}")),
             }
         }
-        let took = began.elapsed();
         if wrong.is_empty() {
-            return Ok((answers, took));
+            return Ok(answers);
         }
-        if took > limit {
+        if began.elapsed() > limit {
             let told = format!("{} of {} pods answer after {limit:?}", answers.len(), places.len());
-            return none_of(&wrong, String::new()).map(|_| (answers, took)).context(told);
+            return none_of(&wrong, String::new()).map(|_| answers).context(told);
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

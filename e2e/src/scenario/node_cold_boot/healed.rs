@@ -74,6 +74,6 @@ async fn unmoved(cluster: &Cluster<'_>, places: &Places, offline: &Answers) -> R
         Ok(())
     };
     let network = netns::path(cluster.stage.node.name());
-    let (now, _) = answers::gather(&network, places, Duration::from_secs(5), same).await?;
+    let now = answers::gather(&network, places, Duration::from_secs(5), same).await?;
     Ok(format!("{} processes", now.len()))
 }
