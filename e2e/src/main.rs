@@ -11,6 +11,7 @@ mod cluster;
 mod cni;
 mod cri;
 mod diary;
+mod doctor;
 mod fields;
 mod followers;
 mod hub;

@@ -26,7 +26,7 @@ use crate::run_dir::RunDir;
 use crate::scenario::{Options, node_hub};
 use crate::verdict::none_of;
 use crate::wan::Traffic;
-use crate::{cni, netns, sys, token};
+use crate::{cni, doctor, netns, sys, token};
 use answers::{Answer, Answers, Places};
 use doomed::Doomed;
 
@@ -97,6 +97,10 @@ async fn play(cluster: &mut Cluster<'_>, hub: &mut Hub, trials: &[Trial]) -> Res
     cluster.join(&direct).await?;
     hub.start(&cluster.stage.node).await?;
     hub.judges(&cluster.stage.node, "up").await?;
+    doctor::enable(&cluster.stage.node)?;
+    let unready = doctor::ask(&cluster.stage.node, &cluster.programs.edgekeep(), &cluster.stage.cni);
+    let unready = unready.and_then(|told| told.misses());
+    cluster.stage.check("start", "doctor says that a node that is not adopted would not survive", unready);
     node_hub::behind(cluster, hub)?;
     cluster.kubelet_is_heard().await?;
     cluster.node_ready().await?;
@@ -113,6 +117,9 @@ async fn play(cluster: &mut Cluster<'_>, hub: &mut Hub, trials: &[Trial]) -> Res
 /// The node loses its link as `trial` says, then its power, and is booted.
 async fn boot(cluster: &mut Cluster<'_>, hub: &mut Hub, trial: &Trial, places: &Places) -> Result<()> {
     let before = answers_before(cluster, trial, places).await?;
+    let content =
+        doctor::survives(&cluster.stage.node, &cluster.programs.edgekeep(), &cluster.stage.cni).await;
+    cluster.stage.check(trial.name, "before, doctor says that the node would survive", content);
     let doomed = Doomed::start(cluster, trial.name).await?;
     if trial.fate == Fate::Killed {
         hub.kill(&cluster.stage.node)?;
