@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use durable::fs::Fs;
 use durable::os::OsFs;
 use durable::place::{create_dir_durably, replace_file};
+use node::doctor::Boot;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -173,6 +174,10 @@ impl Source for Parts {
             handed_over: cloud.credentials.handed().into_iter().map(|user| user.name).collect(),
             files: self.files.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
+    }
+
+    fn boot(&self) -> Boot {
+        self.proxy.reads.boot()
     }
 
     fn figures(&self) -> String {

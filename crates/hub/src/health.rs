@@ -1,6 +1,7 @@
 //! Health and figures on a loopback address, and the hub's standing on a Unix socket for the operator's commands.
 
 use std::convert::Infallible;
+use std::future::ready;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use node::doctor::Boot;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
@@ -32,6 +34,8 @@ const GROUP: &str = "edgekeep";
 pub trait Source: Send + Sync + 'static {
     /// How the hub stands.
     fn standing(&self) -> Standing;
+    /// What a boot without the cloud would find. Takes its time.
+    fn boot(&self) -> Boot;
     /// Its figures, in Prometheus' text format.
     fn figures(&self) -> String;
 }
@@ -50,7 +54,7 @@ pub async fn serve(
         let (source, token) = (source.clone(), token.clone());
         tokio::spawn(async move {
             let _place = place;
-            talk(stream, move |request| answer(&request, source.as_ref(), &token)).await;
+            talk(stream, move |request| ready(answer(&request, source.as_ref(), &token))).await;
         });
     }
 }
@@ -64,7 +68,7 @@ pub async fn serve_admin(listener: UnixListener, source: Arc<dyn Source>, stoppi
         let source = source.clone();
         tokio::spawn(async move {
             let _place = place;
-            talk(stream, move |request| admin(&request, source.as_ref())).await;
+            talk(stream, move |request| admin(request, source.clone())).await;
         });
     }
 }
@@ -91,13 +95,13 @@ async fn next<S, A>(
     }
 }
 
-async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
+async fn talk<S: AsyncRead + AsyncWrite + Unpin, A: Future<Output = Response<Full<Bytes>>>>(
     stream: S,
-    answer: impl Fn(Request<Incoming>) -> Response<Full<Bytes>>,
+    answer: impl Fn(Request<Incoming>) -> A,
 ) {
     let service = service_fn(|request| {
-        let response = answer(request);
-        async move { Ok::<_, Infallible>(response) }
+        let answering = answer(request);
+        async move { Ok::<_, Infallible>(answering.await) }
     });
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -157,15 +161,21 @@ fn is_token(brought: &[u8], token: &str) -> bool {
     scheme.eq_ignore_ascii_case(b"bearer ") && same_length && differs == 0
 }
 
-fn admin(request: &Request<Incoming>, source: &dyn Source) -> Response<Full<Bytes>> {
-    match (request.method(), request.uri().path()) {
-        (&Method::GET, "/status") => {
-            let mut response = text(StatusCode::OK, source.standing().to_json().to_string());
-            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            response
+async fn admin(request: Request<Incoming>, source: Arc<dyn Source>) -> Response<Full<Bytes>> {
+    let json = match (request.method(), request.uri().path()) {
+        (&Method::GET, "/status") => source.standing().to_json(),
+        (&Method::GET, "/boot") => {
+            // Beside the clients, who are served by one thread.
+            match tokio::task::spawn_blocking(move || source.boot().to_json()).await {
+                Ok(json) => json,
+                Err(e) => return text(StatusCode::INTERNAL_SERVER_ERROR, format!("{e}\n")),
+            }
         }
-        _ => text(StatusCode::NOT_FOUND, "here is /status\n"),
-    }
+        _ => return text(StatusCode::NOT_FOUND, "here are /status and /boot\n"),
+    };
+    let mut response = text(StatusCode::OK, json.to_string());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
 fn text(code: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {

@@ -3,6 +3,7 @@
 
 mod answer;
 mod bearer;
+mod boot;
 mod budget;
 mod cloud;
 mod documents;

@@ -275,7 +275,7 @@ pub(super) fn is_kept(resource: &ResourceId) -> bool {
 }
 
 /// Whether a request is written as the hub itself would write it: of any other spelling the API server is the judge.
-fn is_plain(about: &Request, asked: &wire::Resource, resource: &ResourceId) -> bool {
+pub(super) fn is_plain(about: &Request, asked: &wire::Resource, resource: &ResourceId) -> bool {
     let set = path::set(resource, &asked.namespace);
     let plain = match about.verb {
         Verb::Get => is_path_segment(&asked.name) && about.path == format!("{set}/{}", asked.name),

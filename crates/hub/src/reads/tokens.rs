@@ -94,6 +94,11 @@ impl Tokens {
         lock(&self.0).insert(of, (encoding, Bytes::copy_from_slice(bytes)));
     }
 
+    /// The last one that was given out for this.
+    pub fn find(&self, of: &For) -> Option<(Encoding, Bytes)> {
+        lock(&self.0).get(of).cloned()
+    }
+
     /// All of them: for whom, and until when they say they are good.
     pub fn all(&self) -> Vec<(For, Option<String>)> {
         lock(&self.0)

@@ -8,7 +8,7 @@ use testkit::cloud::{Credential, User};
 
 use crate::bench::{Bench, NODE, next, soon, until};
 
-async fn plain<S>(stream: S, path: &str, token: Option<&str>) -> (u16, String)
+pub async fn plain<S>(stream: S, path: &str, token: Option<&str>) -> (u16, String)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
