@@ -37,7 +37,7 @@ pub struct Options {
 }
 
 /// Every scenario, in the order in which `all` plays them, with what it shows.
-pub const ALL: [(&str, &str); 22] = [
+pub const ALL: [(&str, &str); 23] = [
     ("ipam", "pods keep their addresses through restarts, a killed runtime and reboots"),
     ("alternation", "stock host-local and edgekeep-ipam take turns on one dataDir under running pods"),
     ("rollback", "back to stock host-local with pods running and edgekeep-ipam wiped from the node"),
@@ -61,6 +61,7 @@ pub const ALL: [(&str, &str); 22] = [
     ("node-cold-boot-killed", "the same, offline, the hub killed at random moments"),
     ("node-cold-boot-damaged", "the same, offline, after the hub's cache log was damaged at random"),
     ("node-cold-boots", "all of these one after the other, on one node"),
+    ("node-boot-figures", "how long a boot takes, cut off with the hub and online without it, in turns"),
     (
         "node-informers",
         "informers behind the hub over fifty cuts, and clients that cross between hub and cloud",
