@@ -156,7 +156,7 @@ impl Reads {
             }
             // Nothing is laid over objects yet.
             Effect::Beneath { .. } => {}
-            Effect::Report(trouble) => tracing::warn!("{trouble:?}"),
+            Effect::Report(trouble) => tracing::warn!("{trouble}"),
         }
     }
 

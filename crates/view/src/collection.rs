@@ -120,6 +120,8 @@ pub(crate) struct Collection {
     pub ahead: BTreeSet<Key>,
     /// Whether the reservation of view RVs was lost, so that it is not known which were issued.
     pub unnumbered: bool,
+    /// Whether it was said that the cloud is too young.
+    pub warned: bool,
 }
 
 impl Collection {
@@ -138,6 +140,7 @@ impl Collection {
             held: false,
             ahead: BTreeSet::new(),
             unnumbered: false,
+            warned: false,
         }
     }
 
@@ -501,7 +504,7 @@ impl Collection {
             self.sequence.reserved(up_to, written, &out.progress);
         }
         let issued = self.sequence.issue(self.seen);
-        if issued.above_cloud && self.seen.is_some() {
+        if issued.above_cloud && self.seen.is_some() && !std::mem::replace(&mut self.warned, true) {
             out.report(Trouble::CloudTooYoung { resource: self.id.clone(), issued: issued.rv });
         }
         Shown::view(issued.rv)

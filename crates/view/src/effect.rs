@@ -1,5 +1,7 @@
 //! What the view asks of the hub.
 
+use std::fmt;
+
 use crate::mark::Identity;
 use crate::persist::Write;
 use crate::resource::{Key, ResourceId};
@@ -86,4 +88,29 @@ pub enum Trouble {
         /// Its key, as far as it is text.
         key: String,
     },
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Trouble::CloudTooYoung { resource, issued } => write!(
+                f,
+                "the hub has numbered more changes of {resource} ({issued}) than the cloud has had in all: a client that goes from \
+                 the hub to the API server now may miss changes until the cloud has caught up"
+            ),
+            Trouble::CloudRestored { resource, had, has } => write!(
+                f,
+                "the cloud was restored from a backup: it is at version {has}, {resource} had been read up to {had}; everything \
+                 is read anew"
+            ),
+            Trouble::EmptyNotBelieved { resource, scope, identity } => write!(
+                f,
+                "the cloud shows {} no {resource} ({scope}) where others saw some: not believed, what is known stays",
+                identity.as_str()
+            ),
+            Trouble::BadRecord { key } => {
+                write!(f, "a stored record cannot be understood and is left out: {key:?}")
+            }
+        }
+    }
 }

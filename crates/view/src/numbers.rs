@@ -4,15 +4,18 @@
 use crate::persist::{Barrier, Progress};
 use crate::version::{CloudRv, ViewRv};
 
-/// How many numbers are reserved at a time. A restart costs at most so many of the head start that the cloud's RVs have;
-/// the leases of one node alone take longer than a restart to make up for them.
-pub const BLOCK: u64 = 256;
+/// How many numbers are reserved at a time: as many as were issued since the start, within these bounds. What is left of
+/// them at the end is lost of the head start that the cloud's RVs have, so a hub that starts often and does little must
+/// lose little; and whoever issues many has them flushed seldom.
+const BLOCK: (u64, u64) = (16, 1024);
 
 /// The sequence of one resource.
 #[derive(Debug, Default)]
 pub struct Sequence {
     /// The last number that was issued, or that may have been issued before a restart.
     last: u64,
+    /// What it was at the start.
+    first: u64,
     /// Numbers up to this one are reserved by a record that was handed out.
     reserved: u64,
     /// What must pass before numbers of the last block may be shown.
@@ -33,7 +36,13 @@ pub struct Issued {
 impl Sequence {
     /// A sequence after a restart: `reserved` is what the last record says.
     pub fn restored(reserved: u64) -> Sequence {
-        Sequence { last: reserved, reserved, safe: reserved, reservation: Barrier::default() }
+        Sequence {
+            last: reserved,
+            first: reserved,
+            reserved,
+            safe: reserved,
+            reservation: Barrier::default(),
+        }
     }
 
     /// The last number issued.
@@ -43,12 +52,14 @@ impl Sequence {
 
     /// Goes on above this number.
     pub fn skip_to(&mut self, number: u64) {
+        self.first += number.saturating_sub(self.last);
         self.last = self.last.max(number);
     }
 
     /// Up to which number the next block must be reserved before one more can be issued; `None` if it is reserved.
     pub fn block_due(&self) -> Option<u64> {
-        (self.last + BLOCK / 2 >= self.reserved).then(|| self.last + BLOCK)
+        let block = self.last.saturating_sub(self.first).clamp(BLOCK.0, BLOCK.1);
+        (self.last + block / 2 >= self.reserved).then(|| self.last + block)
     }
 
     /// A block was handed out to be written.
