@@ -9,10 +9,11 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use h2::{Reason, RecvStream};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
 use crate::reads::Watching;
@@ -43,11 +44,62 @@ impl From<Vec<u8>> for Body {
     }
 }
 
+/// The body of an answer as it comes from the cloud.
+pub enum Arriving {
+    /// Over a connection of its own.
+    Http1(Incoming),
+    /// Over a connection that others share.
+    Http2(RecvStream),
+}
+
+impl HttpBody for Arriving {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let stream = match self.get_mut() {
+            Arriving::Http1(incoming) => return Pin::new(incoming).poll_frame(cx).map_err(Broken::Http),
+            Arriving::Http2(stream) => stream,
+        };
+        match ready!(stream.poll_data(cx)) {
+            Some(Ok(piece)) => {
+                // It fails for a stream that has ended, where nobody waits for room.
+                let _ = stream.flow_control().release_capacity(piece.len());
+                Poll::Ready(Some(Ok(Frame::data(piece))))
+            }
+            // The answer is whole; no more of the request is wanted (RFC 9113 §8.1).
+            Some(Err(e)) if e.reason() == Some(Reason::NO_ERROR) => Poll::Ready(None),
+            Some(Err(e)) => Poll::Ready(Some(Err(Broken::Http2(e)))),
+            None => match ready!(stream.poll_trailers(cx)) {
+                Ok(trailers) => Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers)))),
+                Err(e) => Poll::Ready(Some(Err(Broken::Http2(e)))),
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Arriving::Http1(incoming) => incoming.is_end_stream(),
+            Arriving::Http2(stream) => stream.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Arriving::Http1(incoming) => incoming.size_hint(),
+            // A length that was said stands in the head, which is passed on.
+            Arriving::Http2(_) => SizeHint::default(),
+        }
+    }
+}
+
 /// Why a body ended too early.
 #[derive(Debug)]
 pub enum Broken {
     /// The connection that it came over said so.
     Http(hyper::Error),
+    /// The same, in HTTP/2 to the cloud.
+    Http2(h2::Error),
     /// Its reader did not read for longer than [`STUCK`].
     Stuck,
 }
@@ -56,6 +108,7 @@ impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Broken::Http(e) => e.fmt(f),
+            Broken::Http2(e) => e.fmt(f),
             Broken::Stuck => write!(f, "the client has not read for {} s", STUCK.as_secs()),
         }
     }
@@ -121,7 +174,7 @@ struct State {
 }
 
 enum Source {
-    Open(Incoming),
+    Open(Arriving),
     /// Bytes that are here already.
     Whole(Bytes),
     /// Ended by the hub, as if the cloud had.
@@ -132,7 +185,7 @@ enum Source {
 impl State {
     fn is_end(&self) -> bool {
         match &self.source {
-            Source::Open(incoming) => incoming.is_end_stream(),
+            Source::Open(arriving) => arriving.is_end_stream(),
             Source::Whole(bytes) => bytes.is_empty(),
             Source::Ended => true,
             Source::Stuck => false,
@@ -141,7 +194,7 @@ impl State {
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Open(incoming) => incoming.size_hint(),
+            Source::Open(arriving) => arriving.size_hint(),
             Source::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             _ => SizeHint::default(),
         }
@@ -158,7 +211,7 @@ impl Answer {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let mut state = self.flow.lock();
         let polled = match &mut state.source {
-            Source::Open(incoming) => Pin::new(incoming).poll_frame(cx).map_err(Broken::Http),
+            Source::Open(arriving) => Pin::new(arriving).poll_frame(cx),
             Source::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Source::Whole(bytes) => {
                 Poll::Ready(Some(Ok(Frame::data(bytes.split_to(bytes.len().min(PORTION))))))
@@ -196,8 +249,8 @@ impl UnderWay {
     }
 
     /// Puts an answer on the list; `watch`: it goes on until somebody ends it. `held` is dropped when it has ended.
-    pub fn answer(self: &Arc<Self>, incoming: Incoming, watch: bool, held: Box<dyn Send + Sync>) -> Body {
-        self.add(Source::Open(incoming), watch, held)
+    pub fn answer(self: &Arc<Self>, arriving: Arriving, watch: bool, held: Box<dyn Send + Sync>) -> Body {
+        self.add(Source::Open(arriving), watch, held)
     }
 
     fn add(self: &Arc<Self>, source: Source, watch: bool, held: Box<dyn Send + Sync>) -> Body {

@@ -3,6 +3,7 @@
 pub mod connect;
 pub mod credentials;
 pub mod endpoint;
+pub mod http2;
 pub mod judge;
 pub mod pool;
 
@@ -12,13 +13,13 @@ use std::time::{Duration, Instant};
 
 use access::lend::Credential;
 use hyper::body::Incoming;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http1;
 use hyper::header::HeaderValue;
-use hyper::http::uri::PathAndQuery;
+use hyper::http::uri::{self, PathAndQuery, Scheme};
 use hyper::{Method, Request, Response, Uri};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 
-use crate::body::Body;
+use crate::body::{Arriving, Body};
 use crate::link::{Action, State, Why};
 use connect::{Connection, Traffic};
 use credentials::{Credentials, Tls};
@@ -26,12 +27,6 @@ use endpoint::{Endpoint, Endpoints};
 use judge::{Judge, jitter};
 use pool::{Key, Pool, Take, Ticket};
 
-/// What a request may leave unread on a connection, and all of them together, in bytes. A round trip of half a second then
-/// still lets half a megabyte a second through.
-const STREAM_WINDOW: u32 = 256 << 10;
-const CONNECTION_WINDOW: u32 = 4 << 20;
-/// A connection with open requests on which nothing comes is asked after this long, and given up after that.
-const PING: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(15));
 /// How long a probe may take.
 const PROBE: Duration = Duration::from_secs(10);
 /// How often the pool is looked through.
@@ -147,7 +142,7 @@ impl Cloud {
         credential: Credential,
         drawn: u64,
         request: Request<Body>,
-    ) -> Result<(Response<Incoming>, Held), Trouble> {
+    ) -> Result<(Response<Arriving>, Held), Trouble> {
         if let State::Down(why) = self.judge.state() {
             return Err(Trouble::Gone(why));
         }
@@ -159,27 +154,32 @@ impl Cloud {
         loop {
             tries += 1;
             let way = self.way(credential, drawn).await?;
-            let place = match &way {
-                Way::Shared(ticket) => ticket.place(),
-                Way::Single(_, place) => *place,
+            let head = Request::from_parts(parts.clone(), body);
+            let (unsent, why) = match way {
+                Way::Shared(ticket) => {
+                    let request = self.address(head, ticket.place())?;
+                    let failed = match ticket.sender().send(request).await {
+                        Ok(answer) => return Ok((answer.map(Arriving::Http2), Some(ticket))),
+                        Err(failed) => failed,
+                    };
+                    // A stream that broke is one request's matter; a connection that takes nothing any more is everybody's.
+                    if failed.unsent.is_some() || ticket.sender().is_closed() {
+                        ticket.retire();
+                    }
+                    (failed.unsent, failed.why)
+                }
+                Way::Single(mut sender, place) => {
+                    let request = self.address_single(head, place)?;
+                    match sender.try_send_request(request).await {
+                        Ok(answer) => return Ok((answer.map(Arriving::Http1), None)),
+                        Err(mut error) => {
+                            (error.take_message().map(Request::into_body), error.into_error().to_string())
+                        }
+                    }
+                }
             };
-            let request = self.address(Request::from_parts(parts.clone(), body), place)?;
-            let (answered, held) = match way {
-                Way::Shared(ticket) => (ticket.sender().try_send_request(request).await, Some(ticket)),
-                Way::Single(mut sender, _) => (sender.try_send_request(request).await, None),
-            };
-            let mut error = match answered {
-                Ok(answer) => return Ok((answer, held)),
-                Err(error) => error,
-            };
-            let unsent = error.take_message();
-            // A stream that broke is one request's matter; a connection that takes nothing any more is everybody's.
-            if let Some(ticket) = held.filter(|ticket| unsent.is_some() || ticket.sender().is_closed()) {
-                ticket.retire();
-            }
-            let why = error.into_error().to_string();
             body = match unsent {
-                Some(unsent) if tries < TRIES => unsent.into_body(),
+                Some(unsent) if tries < TRIES => unsent,
                 Some(_) => return Err(Trouble::NotSent(why)),
                 None if again && tries < TRIES => Body::Empty,
                 None => return Err(Trouble::Lost(why)),
@@ -205,7 +205,7 @@ impl Cloud {
         let connection = self.or_gone(self.connect(&tls.single)).await?;
         let place = connection.place;
         let mut sender = self.single(connection).await?;
-        let request = self.address(request, place)?;
+        let request = self.address_single(request, place)?;
         sender.send_request(request).await.map_err(|e| Trouble::Lost(e.to_string()))
     }
 
@@ -232,7 +232,8 @@ impl Cloud {
             Take::Full => return Err(Trouble::TooMany),
             Take::Connect => {}
         }
-        self.or_gone(async {
+        // Boxed, as it is rare and large: what a request keeps in memory is mostly what it waits for.
+        Box::pin(self.or_gone(async {
             let dialling = self.pool.dialling(key);
             let _alone = dialling.lock().await;
             match self.pool.take(key, tls.generation) {
@@ -247,7 +248,7 @@ impl Cloud {
             }
             let sender = self.shared(connection).await?;
             Ok(Way::Shared(self.pool.add(key, tls.generation, place, sender)))
-        })
+        }))
         .await
     }
 
@@ -261,20 +262,12 @@ impl Cloud {
         })
     }
 
-    async fn shared(&self, connection: Connection) -> Result<http2::SendRequest<Body>, Trouble> {
-        let made = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .keep_alive_interval(PING.0)
-            .keep_alive_timeout(PING.1)
-            .max_send_buf_size(64 << 10)
-            .handshake(TokioIo::new(connection.stream))
-            .await;
-        let (sender, driver) = made.map_err(|e| Trouble::NotSent(e.to_string()))?;
+    async fn shared(&self, connection: Connection) -> Result<http2::Sender, Trouble> {
+        let heard = connection.stream.get_ref().0.heard();
+        let (sender, going_on) = http2::begin(connection.stream, heard).await.map_err(Trouble::NotSent)?;
         let judge = self.judge.clone();
         tokio::spawn(async move {
-            if let Err(e) = driver.await {
+            if let Err(e) = going_on.await {
                 tracing::debug!("a connection to the cloud ended: {e}");
                 judge.tell(crate::link::Link::lost);
             }
@@ -298,7 +291,14 @@ impl Cloud {
         let not_sent = |e: &dyn fmt::Display| Trouble::NotSent(e.to_string());
         let endpoint = self.endpoints.all().get(place).ok_or_else(|| not_sent(&"no such API server"))?;
         *request.uri_mut() = address(endpoint, request.uri()).map_err(|e| not_sent(&e))?;
-        let host = HeaderValue::from_str(&endpoint.authority).map_err(|e| not_sent(&e))?;
+        Ok(request)
+    }
+
+    /// The same for HTTP/1.1, where a header says which one it is.
+    fn address_single(&self, request: Request<Body>, place: usize) -> Result<Request<Body>, Trouble> {
+        let mut request = self.address(request, place)?;
+        let host = request.uri().authority().map_or("", uri::Authority::as_str);
+        let host = HeaderValue::from_str(host).map_err(|e| Trouble::NotSent(e.to_string()))?;
         request.headers_mut().insert(hyper::header::HOST, host);
         Ok(request)
     }
@@ -343,7 +343,7 @@ impl Cloud {
             let mut sender = self.single(connection).await.map_err(|e| broke(&e))?;
             let mut request = Request::new(Body::Empty);
             *request.uri_mut() = Uri::from_static("/readyz");
-            let request = self.address(request, place).map_err(|e| broke(&e))?;
+            let request = self.address_single(request, place).map_err(|e| broke(&e))?;
             // Until it has answered well, the next attempt is another API server's.
             self.endpoints.keep_to(place + 1);
             let answer = sender.send_request(request).await.map_err(|e| broke(&e))?;
@@ -380,11 +380,13 @@ impl Cloud {
 
 /// `uri`, a path and perhaps a query, at `endpoint`.
 fn address(endpoint: &Endpoint, uri: &Uri) -> Result<Uri, hyper::http::Error> {
-    let path = uri.path_and_query().map_or("/", PathAndQuery::as_str);
-    let path = if endpoint.prefix.is_empty() {
-        uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"))
-    } else {
-        PathAndQuery::try_from(format!("{}{path}", endpoint.prefix))?
+    let target = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let target = match endpoint.prefix.as_str() {
+        "" => target,
+        prefix => PathAndQuery::try_from(format!("{prefix}{target}"))?,
     };
-    Uri::builder().scheme("https").authority(endpoint.authority.as_str()).path_and_query(path).build()
+    let mut parts = uri::Parts::default();
+    (parts.scheme, parts.authority) = (Some(Scheme::HTTPS), Some(endpoint.authority.clone()));
+    parts.path_and_query = Some(target);
+    Ok(Uri::from_parts(parts)?)
 }

@@ -161,7 +161,7 @@ impl Source for Parts {
             node: self.proxy.node.clone(),
             now: SystemTime::now(),
             age: self.began.elapsed(),
-            servers: cloud.endpoints().all().iter().map(|one| one.authority.clone()).collect(),
+            servers: cloud.endpoints().all().iter().map(|one| one.authority.to_string()).collect(),
             link: (verdict.state, stands),
             losses: verdict.falls,
             traffic: (count(&cloud.traffic().sent), count(&cloud.traffic().received)),

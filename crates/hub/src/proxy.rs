@@ -19,7 +19,7 @@ use rustls::pki_types::CertificateDer;
 use wire::request::Verb;
 use wire::status::Status;
 
-use crate::body::{Body, UnderWay};
+use crate::body::{Arriving, Body, UnderWay};
 use crate::clients::{Admitted, Proof};
 use crate::cloud::{Cloud, Held, Trouble};
 use crate::metrics::{Asker, Metrics};
@@ -170,7 +170,7 @@ impl Proxy {
         if headers::wants_upgrade(request.headers()) {
             let theirs = hyper::upgrade::on(&mut request);
             let (onward, accept) = self.onward(request, credential, true);
-            return self.upgrade(peer, credential, onward, theirs, &accept).await;
+            return Box::pin(self.upgrade(peer, credential, onward, theirs, &accept)).await;
         }
         let known = match Who::lent(who, credential) {
             None if *who == Caller::Bearer && !impersonates => {
@@ -267,7 +267,7 @@ impl Proxy {
     }
 
     /// The cloud's answer as it goes to the client.
-    fn back(&self, answer: Response<Incoming>, watch: bool, held: Held) -> Response<Body> {
+    fn back(&self, answer: Response<Arriving>, watch: bool, held: Held) -> Response<Body> {
         let (parts, incoming) = answer.into_parts();
         let body = if incoming.is_end_stream() {
             Body::Empty
@@ -297,7 +297,7 @@ impl Proxy {
             if credential == Credential::Node && answer.status() == StatusCode::UNAUTHORIZED {
                 return self.node_refused(accept);
             }
-            return self.back(answer, false, None);
+            return self.back(answer.map(Arriving::Http1), false, None);
         }
         let ours = hyper::upgrade::on(&mut answer);
         let mut response = Response::new(Body::Empty);

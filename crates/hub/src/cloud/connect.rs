@@ -16,6 +16,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::endpoint::{Endpoint, Endpoints};
 use super::judge::Judge;
+use crate::link::Moment;
 use crate::tls::H2;
 
 /// How long one address may take to accept a connection, and then to end the handshake.
@@ -109,7 +110,8 @@ async fn one(
         };
         judge.tell(|link, now| link.reached(now));
         prepare(&stream);
-        let seen = Seen { stream, judge: judge.clone(), traffic: traffic.clone() };
+        let heard = Heard::new(judge);
+        let seen = Seen { stream, judge: judge.clone(), traffic: traffic.clone(), heard };
         let shake = TlsConnector::from(tls.clone()).connect(endpoint.name.clone(), seen);
         last = match tokio::time::timeout(HANDSHAKE, shake).await {
             Ok(Ok(stream)) => return Ok(stream),
@@ -134,6 +136,41 @@ pub struct Seen {
     stream: TcpStream,
     judge: Arc<Judge>,
     traffic: Arc<Traffic>,
+    heard: Heard,
+}
+
+/// When something came over one connection for the last time.
+#[derive(Clone)]
+pub struct Heard {
+    judge: Arc<Judge>,
+    /// In milliseconds on the judge's clock.
+    last: Arc<AtomicU64>,
+}
+
+impl Heard {
+    fn new(judge: &Arc<Judge>) -> Self {
+        let heard = Self { judge: judge.clone(), last: Arc::default() };
+        heard.note(judge.now());
+        heard
+    }
+
+    fn note(&self, now: Moment) {
+        self.last.store(u64::try_from(now.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// For how long nothing came.
+    #[must_use]
+    pub fn silence(&self) -> Duration {
+        self.judge.now().saturating_sub(Duration::from_millis(self.last.load(Ordering::Relaxed)))
+    }
+}
+
+impl Seen {
+    /// When something came for the last time.
+    #[must_use]
+    pub fn heard(&self) -> Heard {
+        self.heard.clone()
+    }
 }
 
 impl AsyncRead for Seen {
@@ -148,7 +185,11 @@ impl AsyncRead for Seen {
             let read = buf.filled().len().saturating_sub(before);
             if read > 0 {
                 self.traffic.received.fetch_add(read as u64, Ordering::Relaxed);
-                self.judge.tell(|link, now| link.heard(now));
+                let now = self.judge.tell(|link, now| {
+                    link.heard(now);
+                    now
+                });
+                self.heard.note(now);
             }
         }
         polled

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use hyper::http::uri::Authority;
 use rustls::pki_types::ServerName;
 
 use crate::error::{Error, Result};
@@ -20,7 +21,7 @@ pub struct Endpoint {
     /// What its certificate must bear.
     pub name: ServerName<'static>,
     /// `host:port`, as it stands in a request.
-    pub authority: String,
+    pub authority: Authority,
     /// What precedes every path; mostly empty.
     pub prefix: String,
     /// What the host's name stood for when it could last be looked up: a node without a link has no DNS either.
@@ -29,7 +30,7 @@ pub struct Endpoint {
 
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.authority)
+        f.write_str(self.authority.as_str())
     }
 }
 
@@ -49,7 +50,7 @@ impl Endpoint {
         Ok(Self {
             name: ServerName::try_from(must_bear)
                 .map_err(|e| Error::with(format!("the server {server}"), e))?,
-            authority: authority.to_owned(),
+            authority: authority.parse().map_err(|e| Error::with(format!("the server {server}"), e))?,
             prefix: if prefix.is_empty() { String::new() } else { format!("/{prefix}") },
             host: host.to_owned(),
             port,

@@ -11,9 +11,15 @@ use crate::link::{Action, Link, Moment, State};
 /// The link of one hub to its cloud.
 pub struct Judge {
     began: Instant,
-    link: Mutex<Link>,
+    link: Mutex<Judged>,
     sooner: Notify,
     verdict: watch::Sender<Verdict>,
+}
+
+struct Judged {
+    link: Link,
+    /// When it will be looked at next, if nothing happens before.
+    alarm: Moment,
 }
 
 /// What was judged, and when.
@@ -34,7 +40,8 @@ impl Judge {
         let link = Link::new(Duration::ZERO);
         let first = Verdict { state: link.state().clone(), since: Duration::ZERO, falls: 0 };
         let verdict = watch::Sender::new(first);
-        Arc::new(Self { began: Instant::now(), link: Mutex::new(link), sooner: Notify::new(), verdict })
+        let judged = Judged { link, alarm: Moment::ZERO };
+        Arc::new(Self { began: Instant::now(), link: Mutex::new(judged), sooner: Notify::new(), verdict })
     }
 
     /// The judge's clock.
@@ -52,19 +59,22 @@ impl Judge {
     /// The present verdict.
     #[must_use]
     pub fn state(&self) -> State {
-        self.lock().state().clone()
+        self.lock().link.state().clone()
     }
 
     /// Tells the link something.
     pub fn tell<R>(&self, what: impl FnOnce(&mut Link, Moment) -> R) -> R {
         let now = self.now();
-        let mut link = self.lock();
-        let (was, wake) = (link.is_up(), link.wake());
-        let said = what(&mut link, now);
-        if link.is_up() != was || self.verdict.borrow().state != *link.state() {
-            self.publish(&link, now);
+        let mut judged = self.lock();
+        let was = judged.link.is_up();
+        let said = what(&mut judged.link, now);
+        if judged.link.is_up() != was || self.verdict.borrow().state != *judged.link.state() {
+            self.publish(&judged.link, now);
         }
-        if link.wake() < wake {
+        // A busy link is told something several times a request; only what cannot wait wakes the one who looks at it.
+        let wake = judged.link.wake();
+        if wake < judged.alarm {
+            judged.alarm = wake;
             self.sooner.notify_one();
         }
         said
@@ -87,7 +97,7 @@ impl Judge {
         });
     }
 
-    fn lock(&self) -> MutexGuard<'_, Link> {
+    fn lock(&self) -> MutexGuard<'_, Judged> {
         self.link.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -98,7 +108,11 @@ impl Judge {
                 act(action);
                 continue;
             }
-            let wake = self.lock().wake().saturating_sub(self.now()).min(Duration::from_secs(3600));
+            let wake = {
+                let mut judged = self.lock();
+                judged.alarm = judged.link.wake();
+                judged.alarm.saturating_sub(self.now()).min(Duration::from_secs(3600))
+            };
             tokio::select! {
                 () = tokio::time::sleep(wake) => {}
                 () = self.sooner.notified() => {}

@@ -1,14 +1,13 @@
 //! Connections to the cloud that requests share.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use access::lend::Credential;
-use hyper::client::conn::http2::SendRequest;
 
-use crate::body::Body;
+use super::http2::Sender;
 
 /// Requests at a time on one connection, below what API servers allow (100 to 250 streams): kubelet alone may have
 /// more watches than that.
@@ -39,10 +38,9 @@ impl Key {
 
 /// A connection.
 pub struct Shared {
-    sender: SendRequest<Body>,
+    sender: Sender,
     generation: u64,
     place: usize,
-    active: AtomicUsize,
     /// Told off: what is under way may end, nothing new is sent.
     retired: AtomicBool,
     idle_since: Mutex<Instant>,
@@ -55,7 +53,7 @@ impl Shared {
     }
 
     fn takes(&self, generation: u64) -> bool {
-        self.counts(generation) && !self.sender.is_closed() && self.active.load(Ordering::Relaxed) < STREAMS
+        self.counts(generation) && !self.sender.is_closed() && self.sender.active() < STREAMS
     }
 }
 
@@ -64,14 +62,14 @@ pub struct Ticket(Arc<Shared>);
 
 impl Ticket {
     fn new(shared: &Arc<Shared>) -> Self {
-        shared.active.fetch_add(1, Ordering::Relaxed);
+        shared.sender.begins();
         Self(shared.clone())
     }
 
     /// What sends the request.
     #[must_use]
-    pub fn sender(&self) -> SendRequest<Body> {
-        self.0.sender.clone()
+    pub fn sender(&self) -> &Sender {
+        &self.0.sender
     }
 
     /// Which API server the connection leads to.
@@ -88,7 +86,7 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if self.0.active.fetch_sub(1, Ordering::Relaxed) == 1 {
+        if self.0.sender.ends() {
             *self.0.idle_since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         }
     }
@@ -126,12 +124,11 @@ impl Pool {
     }
 
     /// Adds a connection and takes a place on it.
-    pub fn add(&self, key: Key, generation: u64, place: usize, sender: SendRequest<Body>) -> Ticket {
+    pub fn add(&self, key: Key, generation: u64, place: usize, sender: Sender) -> Ticket {
         let shared = Arc::new(Shared {
             sender,
             generation,
             place,
-            active: AtomicUsize::new(0),
             retired: AtomicBool::new(false),
             idle_since: Mutex::new(Instant::now()),
         });
@@ -162,7 +159,7 @@ impl Pool {
                     return false;
                 }
                 let since = *one.idle_since.lock().unwrap_or_else(PoisonError::into_inner);
-                let idle = one.active.load(Ordering::Relaxed) == 0;
+                let idle = one.sender.active() == 0;
                 let old = now.saturating_duration_since(since) > IDLE;
                 !(idle && (old || one.retired.load(Ordering::Relaxed)))
             });

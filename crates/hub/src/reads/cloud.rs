@@ -5,7 +5,6 @@ use std::io::Read as _;
 use bytes::{Bytes, BytesMut};
 use flate2::read::GzDecoder;
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use hyper::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue,
     USER_AGENT,
@@ -17,7 +16,7 @@ use wire::media::Served;
 use super::Reads;
 use super::budget::Share;
 use super::who::Who;
-use crate::body::Body;
+use crate::body::{Arriving, Body};
 use crate::cloud::{Held, Trouble};
 use crate::link::State;
 use crate::proxy::headers;
@@ -93,7 +92,7 @@ impl Reads {
         who: &Who,
         target: &str,
         mut headers: HeaderMap,
-    ) -> Result<(Response<Incoming>, Held), Trouble> {
+    ) -> Result<(Response<Arriving>, Held), Trouble> {
         let mut request = Request::new(Body::Empty);
         *request.uri_mut() = target.parse().map_err(|e| Trouble::NotSent(format!("{target}: {e}")))?;
         if let Some(authorization) = &who.authorization {
@@ -104,7 +103,7 @@ impl Reads {
     }
 
     /// Takes an answer in whole.
-    pub(super) async fn whole(&self, who: &Who, answer: Response<Incoming>) -> Result<Whole, Trouble> {
+    pub(super) async fn whole(&self, who: &Who, answer: Response<Arriving>) -> Result<Whole, Trouble> {
         let (parts, mut body) = answer.into_parts();
         let (mut bytes, mut share) = (BytesMut::new(), Share::default());
         while let Some(frame) = body.frame().await {
