@@ -24,7 +24,7 @@ const (
 	nonce = "e2e.invalid/nonce"
 	// patience is how long a change may take to be heard of.
 	patience = 30 * time.Second
-	rounds   = 4
+	rounds   = 2
 )
 
 // side is one of the two servers.

@@ -55,12 +55,15 @@ pub const ALL: [(&str, &str); 23] = [
     ("node-certificate", "the node's certificate renewed by the hub, ended while cut off, and got anew"),
     ("node-figures", "what the hub costs: the same requests directly and through it"),
     ("node-direct", "a real node and its cloud without a hub: a whole day, and what can befall the link"),
-    ("node-cold-boot", "a node that is booted online, then offline: its pods come back at their addresses"),
-    ("node-cold-boot-online", "the same, online alone: the control of the other cold boots"),
+    (
+        "node-cold-boot",
+        "a node that is booted cut off, then with all that can befall it: its pods come back at their addresses",
+    ),
+    ("node-cold-boot-online", "the same, online: the control of the other cold boots"),
     ("node-cold-boot-blackhole", "the same, into a black hole"),
     ("node-cold-boot-killed", "the same, offline, the hub killed at random moments"),
     ("node-cold-boot-damaged", "the same, offline, after the hub's cache log was damaged at random"),
-    ("node-cold-boots", "all of these one after the other, on one node"),
+    ("node-cold-boots", "all of these one at a time, on one node"),
     ("node-boot-figures", "how long a boot takes, cut off with the hub and online without it, in turns"),
     (
         "node-informers",

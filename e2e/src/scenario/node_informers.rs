@@ -20,10 +20,10 @@ use crate::verdict::none_of;
 const CUTS: usize = 50;
 /// The longest that the link is away, and there, in milliseconds; every so many cuts it is away for longer, so that
 /// connections do not outlive it.
-const AWAY: usize = 4000;
-const LONG: usize = 20_000;
-const THERE: usize = 4000;
-const LONG_ONES: usize = 8;
+const AWAY: usize = 2000;
+const LONG: usize = 15_000;
+const THERE: usize = 2000;
+const LONG_ONES: usize = 10;
 /// How long informers may take to know everything after the last cut.
 const AGREED: Duration = Duration::from_secs(90);
 /// Where the administrator's kubeconfig lies in the cloud.

@@ -15,7 +15,7 @@ use crate::verdict::none_of;
 const STEP: Duration = Duration::from_secs(60);
 /// Longer than anything that the trial waits for between the deletion and the cut: the main process ignores the polite
 /// signal, so the pod still runs, and its object is still there, when the power goes.
-const GRACE: u64 = 30;
+const GRACE: u64 = 15;
 
 /// How a pod is deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,7 +43,7 @@ impl Doomed {
     ///
     /// They do not come up.
     pub async fn start(cluster: &Cluster<'_>, trial: &str) -> Result<Self> {
-        let named = |name: &str| format!("doomed-{name}-{trial}").replace(' ', "-");
+        let named = |name: &str| format!("doomed-{name}-{trial}").replace(", ", "-").replace(' ', "-");
         let spec = with(workload::spec(1), json!({"terminationGracePeriodSeconds": GRACE}));
         let pods: Vec<Value> = WAYS.iter().map(|(_, name)| workload::pod(&named(name), &spec)).collect();
         cluster.cloud.apply(&pods)?;
