@@ -159,7 +159,7 @@ impl Cloud {
                 Way::Shared(ticket) => {
                     let request = self.address(head, ticket.place())?;
                     let failed = match ticket.sender().send(request).await {
-                        Ok(answer) => return Ok((answer.map(Arriving::Http2), Some(ticket))),
+                        Ok(answer) => return Ok((self.came(answer.map(Arriving::Http2)), Some(ticket))),
                         Err(failed) => failed,
                     };
                     // A stream that broke is one request's matter; a connection that takes nothing any more is everybody's.
@@ -171,7 +171,7 @@ impl Cloud {
                 Way::Single(mut sender, place) => {
                     let request = self.address_single(head, place)?;
                     match sender.try_send_request(request).await {
-                        Ok(answer) => return Ok((answer.map(Arriving::Http1), None)),
+                        Ok(answer) => return Ok((self.came(answer.map(Arriving::Http1)), None)),
                         Err(mut error) => {
                             (error.take_message().map(Request::into_body), error.into_error().to_string())
                         }
@@ -185,6 +185,13 @@ impl Cloud {
                 None => return Err(Trouble::Lost(why)),
             };
         }
+    }
+
+    fn came(&self, answer: Response<Arriving>) -> Response<Arriving> {
+        if answer.status().is_server_error() {
+            self.judge.tell(crate::link::Link::unwell);
+        }
+        answer
     }
 
     /// Sends a request that may turn its connection into something else, over one of its own.
@@ -371,7 +378,7 @@ impl Cloud {
         let Some((credential, _)) = self.own() else { return };
         let mut request = Request::new(Body::Empty);
         *request.uri_mut() = Uri::from_static("/livez");
-        // Whatever the answer is: that there is one is all that is asked.
+        // That there is an answer is mostly all that is asked; an error is followed up by a probe.
         if let Err(trouble) = self.send(credential, 0, request).await {
             tracing::debug!("the idle link was asked: {trouble}");
         }

@@ -24,6 +24,11 @@ const PROBES: u32 = 3;
 const SILENCE: Duration = Duration::from_secs(2);
 /// Silence of the API server after the path's first sign of life, after which it is gone too.
 const HANG: Duration = Duration::from_secs(4);
+/// How many times in a row the API server has to say that it is not ready, and in which distance it is asked.
+const UNREADY: (u32, Duration) = (3, Duration::from_secs(1));
+/// Shortest and longest time between two occasions on which answers to clients raise the question whether it is ready: some
+/// of its answers are errors on a good day too (an aggregated API that is down), and a probe costs a handshake.
+const CALM: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(320));
 /// Longest silence that raises no suspicion, however slow the API server is known to be.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A link that nobody uses is asked once in this time: 450 bytes each, 2 MB a day.
@@ -92,6 +97,12 @@ pub struct Link {
     next_probe: Moment,
     last_probe: Moment,
     probing: bool,
+    /// How often in a row it said that it is not ready, while it is taken for there.
+    unready: u32,
+    /// When to ask next whether it is ready, because of what it answered.
+    doubt: Option<Moment>,
+    /// Before this moment an answer raises no doubt, and how long the next such time will be.
+    calm: (Moment, Duration),
     /// How much silence raises suspicion: grows while the API server is known to be there but slow.
     patience: Duration,
 }
@@ -110,6 +121,9 @@ impl Link {
             next_probe: now,
             last_probe: now,
             probing: false,
+            unready: 0,
+            doubt: None,
+            calm: (now, CALM.0),
             patience: SUSPICION,
         }
     }
@@ -158,6 +172,16 @@ impl Link {
         }
     }
 
+    /// A request was answered with a server's error (5xx): perhaps it is not the API server that answers, or it cannot do
+    /// its work. A probe tells.
+    pub fn unwell(&mut self, now: Moment) {
+        if self.is_up() && self.doubt.is_none() && self.unready == 0 && now >= self.calm.0 {
+            self.doubt = Some(now);
+            let (_, length) = self.calm;
+            self.calm = (now + length, (length * 2).min(CALM.1));
+        }
+    }
+
     /// A connection was made.
     pub fn reached(&mut self, now: Moment) {
         // The first one counts: who goes on connecting must not put the verdict off for ever.
@@ -180,6 +204,15 @@ impl Link {
         if code >= 500 && !self.is_up() {
             return self.go_down(now, Why::NotReady(code), jitter);
         }
+        if code >= 500 {
+            self.unready += 1;
+            if self.unready >= UNREADY.0 {
+                return self.go_down(now, Why::NotReady(code), jitter);
+            }
+            self.doubt = Some(now + UNREADY.1);
+        } else {
+            (self.unready, self.doubt) = (0, None);
+        }
         self.patience = if self.is_up() { (self.patience * 2).min(PATIENCE) } else { SUSPICION };
         self.state = State::Up;
         self.probes = 0;
@@ -189,6 +222,7 @@ impl Link {
     /// A probe ended without an answer.
     pub fn probe_failed(&mut self, now: Moment, why: Why, jitter: u32) {
         self.probing = false;
+        self.unready = 0;
         let definite = matches!(why, Why::Unreachable(_));
         if definite || !self.is_up() {
             self.go_down(now, why, jitter);
@@ -203,6 +237,10 @@ impl Link {
                 (self.probing, self.last_probe) = (true, now);
             }
             return due.then_some(Action::Probe);
+        }
+        if self.doubt.is_some_and(|doubt| now >= doubt) {
+            self.doubt = None;
+            return Some(Action::Probe);
         }
         let Some(since) = self.silent_since else { return self.tick_idle(now) };
         if now >= self.deadline(since) {
@@ -221,6 +259,10 @@ impl Link {
         if !self.is_up() {
             return if self.probing { Moment::MAX } else { self.next_probe };
         }
+        self.wake_up().min(self.doubt.unwrap_or(Moment::MAX))
+    }
+
+    fn wake_up(&self) -> Moment {
         let Some(since) = self.silent_since else {
             return if self.probes == 1 { self.next_probe } else { self.last_heard + IDLE };
         };
@@ -259,6 +301,7 @@ impl Link {
     fn go_down(&mut self, now: Moment, why: Why, jitter: u32) {
         let failures = if self.is_up() { 0 } else { self.probes.saturating_add(1) };
         self.state = State::Down(why);
+        (self.unready, self.doubt, self.calm) = (0, None, (now, CALM.0));
         self.probes = failures;
         self.next_probe = now + pause(failures, jitter);
     }

@@ -99,6 +99,56 @@ fn one_that_is_up_may_say_so_once() {
     assert!(link.is_up(), "a server in trouble answers its clients itself");
 }
 
+/// Whether the link asks for a probe at `at`, and is told `code` then.
+fn probed_at(link: &mut Link, at: Moment, code: u16) -> bool {
+    let due = link.wake() <= at && link.tick(at, 0) == Some(Action::Probe);
+    if due {
+        link.probed(at + ms(5), code, 0);
+    }
+    due
+}
+
+#[test]
+fn a_load_balancer_without_an_api_server_behind_it_is_no_cloud() {
+    let mut link = up();
+    link.unwell(ms(100));
+    assert!(probed_at(&mut link, ms(100), 502) && link.is_up());
+    // Its clients go on being answered so, and bytes come.
+    link.unwell(ms(500));
+    link.heard(ms(500));
+    assert!(!probed_at(&mut link, ms(600), 502));
+    assert!(probed_at(&mut link, ms(1105), 502) && link.is_up());
+    assert!(probed_at(&mut link, ms(2110), 502));
+    assert_eq!(link.state(), &State::Down(Why::NotReady(502)));
+}
+
+#[test]
+fn an_api_server_that_is_ready_between_two_errors_stays() {
+    let mut link = up();
+    link.unwell(ms(100));
+    for (at, code) in [(100, 500), (1105, 500), (2110, 200)] {
+        assert!(probed_at(&mut link, ms(at), code) && link.is_up(), "at {at} ms");
+    }
+    assert!(!probed_at(&mut link, ms(5000), 500));
+    link.unwell(ms(11_000));
+    for (at, code) in [(11_000, 500), (12_005, 500)] {
+        assert!(probed_at(&mut link, ms(at), code) && link.is_up(), "at {at} ms");
+    }
+}
+
+#[test]
+fn an_aggregated_api_that_is_down_costs_few_probes() {
+    let (mut link, mut probes) = (up(), 0);
+    for second in 1..3600_u64 {
+        let at = ms(second * 1000);
+        link.heard(at);
+        link.unwell(at);
+        probes += u32::from(probed_at(&mut link, at, 200));
+    }
+    assert!(link.is_up());
+    assert!((5..25).contains(&probes), "{probes} in an hour in which each answer is an error");
+}
+
 #[test]
 fn attempts_get_rarer_and_never_stop() {
     let mut link = Link::new(ms(0));
