@@ -156,8 +156,6 @@ pub struct Answer {
     flow: Arc<Flow>,
     under_way: Arc<UnderWay>,
     key: u64,
-    /// Dropped with the body: what has to know how long it lasted.
-    _held: Box<dyn Send + Sync>,
 }
 
 struct Flow {
@@ -167,6 +165,9 @@ struct Flow {
 
 struct State {
     source: Source,
+    /// What has to know how long this lasts: its place on a connection to the cloud, its share of memory. Dropped with the
+    /// body, or when its reader is given up.
+    held: Option<Box<dyn Send + Sync>>,
     /// Whether it is the reader who waits for the cloud, and not bytes for the reader.
     reader_waits: bool,
     last: Instant,
@@ -254,11 +255,11 @@ impl UnderWay {
     }
 
     fn add(self: &Arc<Self>, source: Source, watch: bool, held: Box<dyn Send + Sync>) -> Body {
-        let state = State { source, reader_waits: true, last: Instant::now(), waker: None };
+        let state = State { source, held: Some(held), reader_waits: true, last: Instant::now(), waker: None };
         let flow = Arc::new(Flow { watch, state: Mutex::new(state) });
         let key = self.next.fetch_add(1, Ordering::Relaxed);
         self.lock().insert(key, flow.clone());
-        Body::Answer(Answer { flow, under_way: self.clone(), key, _held: held })
+        Body::Answer(Answer { flow, under_way: self.clone(), key })
     }
 
     /// How many there are: all, and of these the watches.
@@ -268,7 +269,8 @@ impl UnderWay {
         (flows.len(), flows.values().filter(|flow| flow.watch).count())
     }
 
-    /// Lets go of the sources of answers that nobody has read since `now` less [`STUCK`]; says how many.
+    /// Lets go of the sources of answers that nobody has read since `now` less [`STUCK`], and of what was held for them, though
+    /// their clients may stay connected for ever; says how many.
     pub fn drop_stuck(&self, now: Instant) -> usize {
         let mut dropped = 0;
         for flow in self.lock().values() {
@@ -276,6 +278,7 @@ impl UnderWay {
             let open = matches!(state.source, Source::Open(_) | Source::Whole(_));
             if open && !state.reader_waits && now.saturating_duration_since(state.last) > STUCK {
                 state.source = Source::Stuck;
+                state.held = None;
                 dropped += 1;
             }
         }
@@ -295,5 +298,30 @@ impl UnderWay {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Flow>>> {
         self.flows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stuck_reader_gives_back_what_is_held_for_it_while_it_stays() {
+        let (under_way, held) = (Arc::new(UnderWay::default()), Arc::new(()));
+        let long = Bytes::from(vec![1; PORTION * 2]);
+        let mut body = under_way.whole(long, Box::new(held.clone()));
+        let mut cx = Context::from_waker(Waker::noop());
+        let read = |body: &mut Body, cx: &mut Context<'_>| match Pin::new(body).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => Ok(frame.into_data().map(|piece| piece.len()).ok()),
+            other => Err(format!("{other:?}")),
+        };
+        assert_eq!(read(&mut body, &mut cx), Ok(Some(PORTION)));
+        let now = Instant::now();
+        assert_eq!(under_way.drop_stuck(now), 0);
+        assert_eq!(Arc::strong_count(&held), 2, "it may go on reading");
+        assert_eq!(under_way.drop_stuck(now + STUCK * 2), 1);
+        assert_eq!(Arc::strong_count(&held), 1, "it is given up");
+        assert!(read(&mut body, &mut cx).is_err_and(|e| e.contains("Stuck")));
+        assert_eq!(under_way.count().0, 1, "but it is still there");
     }
 }
