@@ -248,7 +248,7 @@ const LEVELS: [(&str, Level); 4] =
 const FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 
 /// Whether only this node can reach an address.
-fn is_of_this_node(address: IpAddr) -> bool {
+pub fn is_of_this_node(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => v4.is_loopback() || v4.is_link_local(),
         IpAddr::V6(v6) => v6.is_loopback() || v6.is_unicast_link_local(),

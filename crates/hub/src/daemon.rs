@@ -30,7 +30,7 @@ use crate::pki::Authority;
 use crate::proxy::Proxy;
 use crate::reads::Reads;
 use crate::service_manager::{self, Given};
-use crate::sockets::{bind, into_tokio};
+use crate::sockets::{bind, into_tokio, is_of_this_node};
 use crate::standing::Standing;
 use crate::store::{Progress, Store};
 use crate::tls::{self, Current};
@@ -93,7 +93,7 @@ impl Parts {
         };
         authority.kubelet(&OsFs, &config.state_dir.join("pki"), &node)?;
         let trust = files::trust(&authority, &facts.authorities)?;
-        let handed = files::handed_over(&config)?;
+        let (handed, unusable) = files::handed_over(&config);
         let credentials = Credentials::new(tls::roots(&facts.authorities)?, node_identity, handed)?;
         let cloud = Cloud::new(facts.endpoints, credentials);
         let (progress, came) = mpsc::unbounded_channel();
@@ -104,21 +104,23 @@ impl Parts {
         let proxy = Arc::new(Proxy::new(node, reads, trust));
         let keeper = Keeper::new(places, &proxy);
         let clients = Clients::new(config.connections, config.strangers);
-        let (began, files) = (Instant::now(), Mutex::default());
+        unusable.iter().for_each(|unusable| tracing::error!("{unusable}"));
+        let (began, files) = (Instant::now(), Mutex::new(together(&unusable)));
         Ok((Arc::new(Self { config, began, authority, proxy, keeper, clients, shown, files }), came))
     }
 
     /// Reads again what can change while the hub runs: authorities, the certificate it shows, handed-over kubeconfigs.
     /// Where the API servers are is read at the start only.
-    fn read_again(&self) -> Result<()> {
+    /// Says what of it is left out, if something is.
+    fn read_again(&self) -> Result<Option<String>> {
         let facts = files::cloud(&self.config)?;
         let trust = files::trust(&self.authority, &facts.authorities)?;
-        let handed = files::handed_over(&self.config)?;
+        let (handed, unusable) = files::handed_over(&self.config);
         let shown = files::serving(&self.config, &self.authority, &self.proxy.node)?;
         self.proxy.cloud.credentials.change(Some(tls::roots(&facts.authorities)?), None, Some(handed))?;
         self.proxy.set_trust(trust);
         self.shown.set(shown);
-        Ok(())
+        Ok(together(&unusable))
     }
 
     /// Reads files again when they change, or at a SIGHUP; and lets go of readers that do not read.
@@ -142,13 +144,28 @@ impl Parts {
         }
     }
 
-    fn note_read(&self, read: Result<()>) {
-        match &read {
-            Ok(()) => tracing::info!("certificates and authorities were read again"),
-            Err(e) => tracing::error!("a changed file cannot be used, what was read before stays: {e}"),
-        }
-        *self.files.lock().unwrap_or_else(PoisonError::into_inner) = read.err().map(|e| e.to_string());
+    fn note_read(&self, read: Result<Option<String>>) {
+        let wrong = match read {
+            Ok(None) => {
+                tracing::info!("certificates and authorities were read again");
+                None
+            }
+            Ok(Some(unusable)) => {
+                tracing::error!("certificates and authorities were read again, but for this: {unusable}");
+                Some(unusable)
+            }
+            Err(e) => {
+                tracing::error!("a changed file cannot be used, what was read before stays: {e}");
+                Some(e.to_string())
+            }
+        };
+        *self.files.lock().unwrap_or_else(PoisonError::into_inner) = wrong;
     }
+}
+
+fn together(unusable: &[Error]) -> Option<String> {
+    let said: Vec<String> = unusable.iter().map(ToString::to_string).collect();
+    (!said.is_empty()).then(|| said.join("; "))
 }
 
 impl Source for Parts {
@@ -189,6 +206,7 @@ impl Source for Parts {
             traffic: [standing.traffic.0, standing.traffic.1, made],
             cloud: self.proxy.cloud.connections(),
             clients: standing.clients,
+            sent_away: self.clients.sent_away.load(std::sync::atomic::Ordering::Relaxed),
             answers: standing.answers,
             expiry: standing.certificate.map_or(0, |(_, end)| tls::since_1970(end).as_secs()),
         })
@@ -209,6 +227,7 @@ impl Daemon {
         let (proxy, clients) = (parts.proxy.clone(), parts.clients.clone());
         let shared = Listening { proxy, tls, clients, stopping: stopping.clone() };
         let mut sockets = given.api;
+        sockets.iter().try_for_each(is_of_this_node)?;
         if sockets.is_empty() {
             sockets = parts.config.listen.iter().map(|address| bind(*address)).collect::<Result<_>>()?;
         }

@@ -54,6 +54,15 @@ pub fn cloud(config: &Config) -> Result<CloudFacts> {
             )));
         }
     };
+    let own = |server: &String| Endpoint::parse(server, None).is_ok_and(|one| one.is_one_of(&config.listen));
+    if config.servers.is_empty() && own(&access.server) || config.servers.iter().any(own) {
+        return Err(Error::new(format!(
+            "the cloud that {} and hub.yaml name is this hub itself ({}): kubelet was led to the hub there; say `kubeconfig` or \
+             `servers` in hub.yaml so that they lead to the API server",
+            config.kubeconfig.display(),
+            if config.servers.is_empty() { access.server } else { config.servers.join(", ") }
+        )));
+    }
     let servers = if config.servers.is_empty() { vec![access.server] } else { config.servers.clone() };
     let parse = |server: &String| Endpoint::parse(server, access.server_name.as_deref());
     let endpoints = Endpoints::new(servers.iter().map(parse).collect::<Result<_>>()?)?;
@@ -71,13 +80,18 @@ pub fn trust(authority: &Authority, cluster: &[u8]) -> Result<Trust> {
     Ok(Trust { hub, cluster: Some(cluster) })
 }
 
-/// The certificates of the kubeconfigs that were handed over.
-///
-/// # Errors
-///
-/// One holds none, or cannot be used.
-pub fn handed_over(config: &Config) -> Result<Vec<Identity>> {
-    config.handed_over.iter().map(|path| identity_of(&OsFs, path)).collect()
+/// The certificates of the kubeconfigs that were handed over, and why others cannot be used: who hands one over that is wrong
+/// loses nothing but it.
+#[must_use]
+pub fn handed_over(config: &Config) -> (Vec<Identity>, Vec<Error>) {
+    let (mut usable, mut unusable) = (Vec::new(), Vec::new());
+    for path in &config.handed_over {
+        match identity_of(&OsFs, path) {
+            Ok(identity) => usable.push(identity),
+            Err(e) => unusable.push(Error::file("the handed-over kubeconfig", path, e)),
+        }
+    }
+    (usable, unusable)
 }
 
 fn identity_of<F: Fs>(fs: &F, path: &Path) -> Result<Identity> {

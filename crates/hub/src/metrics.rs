@@ -76,6 +76,7 @@ struct Moment {
     cloud: Gauge,
     known: Gauge,
     strangers: Gauge,
+    sent_away: Gauge,
     answers: Gauge,
     watches: Gauge,
     expiry: Gauge,
@@ -94,6 +95,8 @@ pub struct Now {
     pub cloud: usize,
     /// Connections of clients: known, and strangers.
     pub clients: (usize, usize),
+    /// Connections of strangers that had to make room, and those that found none.
+    pub sent_away: u64,
     /// Answers under way: all, and watches.
     pub answers: (usize, usize),
     /// When the node's certificate ends, in seconds since 1970; 0 if there is none.
@@ -126,6 +129,7 @@ impl Default for Metrics {
             ("cloud_connections", "Shared connections open to the cloud", &now.cloud),
             ("clients", "Connections of clients that proved who they are", &now.known),
             ("strangers", "Connections of clients that did not yet", &now.strangers),
+            ("sent_away", "Connections that had to make room or found none, since the start", &now.sent_away),
             ("answers_under_way", "Answers that are being passed on", &now.answers),
             ("watches", "Watches that are open", &now.watches),
             ("node_certificate_expiry_seconds", "When the node's certificate ends, since 1970", &now.expiry),
@@ -156,6 +160,7 @@ impl Metrics {
         set(&self.now.cloud, size(now.cloud));
         set(&self.now.known, size(now.clients.0));
         set(&self.now.strangers, size(now.clients.1));
+        set(&self.now.sent_away, now.sent_away);
         set(&self.now.answers, size(now.answers.0));
         set(&self.now.watches, size(now.answers.1));
         set(&self.now.expiry, now.expiry);

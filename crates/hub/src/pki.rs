@@ -95,8 +95,14 @@ impl Authority {
         };
         let params = authority_params();
         let certificate = if let Some(pem) = certificate {
-            certificate::chain(pem.as_bytes())
-                .map_err(|e| Error::file("cannot use", &files.ca_certificate, e))?;
+            crate::tls::identity(pem.as_bytes(), key.serialize_pem().as_bytes()).map_err(|e| {
+                let (certificate, key) = (files.ca_certificate.display(), files.ca_key.display());
+                Error::new(format!(
+                    "{certificate} and {key} do not fit each other ({e}): bring both back from one backup, or move {} away to \
+                     have a new authority made; then run `edgekeep adopt kubelet` again",
+                    dir.display()
+                ))
+            })?;
             pem
         } else {
             let made = params.self_signed(&key).map_err(|e| Error::with("cannot sign", e))?.pem();

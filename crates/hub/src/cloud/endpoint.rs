@@ -58,6 +58,15 @@ impl Endpoint {
         })
     }
 
+    /// Whether it is one of these addresses of this machine; `localhost` is any loopback address.
+    #[must_use]
+    pub fn is_one_of(&self, own: &[SocketAddr]) -> bool {
+        own.iter().any(|own| match self.host.parse::<IpAddr>() {
+            Ok(address) => *own == SocketAddr::new(address, self.port),
+            Err(_) => self.host == "localhost" && own.ip().is_loopback() && own.port() == self.port,
+        })
+    }
+
     /// Where to connect to, in the order in which to try.
     ///
     /// # Errors

@@ -106,6 +106,34 @@ async fn p8_a_handed_over_kubeconfig_is_used_for_its_user_and_for_no_other() {
 }
 
 #[tokio::test]
+async fn a_handed_over_kubeconfig_that_cannot_be_used_is_named_and_costs_nothing_else() {
+    let bench = Bench::with(|config, cloud, dir| {
+        let (good, bad) = (dir.join("ada.conf"), dir.join("bad.conf"));
+        let user = certificate(&cloud.credential(&admin()));
+        std::fs::write(&good, kubeconfig(&cloud.url(), &cloud.ca(), &user)).unwrap();
+        std::fs::write(&bad, "this is no kubeconfig").unwrap();
+        config.handed_over = vec![bad, dir.join("missing.conf"), good];
+    })
+    .await;
+    let names_both = |wrong: Option<String>| {
+        let wrong = wrong.unwrap();
+        assert!(wrong.contains("bad.conf") && wrong.contains("missing.conf"), "{wrong}");
+        assert!(!wrong.contains("ada.conf"), "{wrong}");
+    };
+    names_both(bench.daemon.standing().files);
+    bench.cloud.allow(Rule::user("ada").can(&["get"]).on("", &["nodes"]));
+    let ada = bench.cloud.credential(&admin());
+    assert_eq!(bench.client(Some(&ada)).await.get(OWN_NODE, &[]).await.code, 200);
+    std::fs::write(bench.scratch.0.join("ada.conf"), "nor is this").unwrap();
+    bench.daemon.read_again();
+    let standing = bench.daemon.standing();
+    assert!(standing.files.is_some_and(|wrong| wrong.contains("ada.conf")));
+    assert_eq!(standing.handed_over, [""; 0], "the rest was read again all the same");
+    assert_eq!(bench.client(Some(&ada)).await.get(OWN_NODE, &[]).await.code, 403);
+    assert_eq!(bench.as_kubelet().await.get(OWN_NODE, &[]).await.code, 200);
+}
+
+#[tokio::test]
 async fn p8_a_certificate_of_a_stranger_or_of_yesterday_is_nobodys() {
     let bench = Bench::new().await;
     let stranger = Authority::new("kubernetes", ALWAYS);

@@ -6,7 +6,10 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use testkit::cloud::{Credential, User};
 
-use crate::bench::{Bench, NODE, next, soon, until};
+use hub::daemon::Daemon;
+use hub::service_manager::Given;
+
+use crate::bench::{self, Bench, NODE, Scratch, next, soon, until};
 
 pub async fn plain<S>(stream: S, path: &str, token: Option<&str>) -> (u16, String)
 where
@@ -48,6 +51,7 @@ async fn p9_health_is_told_check_by_check_and_figures_to_who_has_the_token() {
         "edgekeep_hub_requests_total{caller=\"kubelet\",code=\"200\"} 1",
         "edgekeep_hub_cloud_up 1",
         "edgekeep_hub_cloud_losses 0",
+        "edgekeep_hub_sent_away 0",
     ] {
         assert!(text.contains(line), "{line} is not in {text}");
     }
@@ -92,7 +96,7 @@ async fn a_successor_is_known_to_kubelet_by_the_same_certificate() {
     let (kubelet, ca) = (bench.kubelet(), bench.ca());
     let (config, cloud) = (bench.config.clone(), bench.cloud);
     bench.daemon.stop().await;
-    let daemon = hub::daemon::Daemon::begin(config.clone(), hub::service_manager::Given::default()).unwrap();
+    let daemon = Daemon::begin(config.clone(), Given::default()).unwrap();
     let again = Bench { cloud, daemon, config, scratch: bench.scratch };
     assert_eq!((again.kubelet().certificate, again.ca()), (kubelet.certificate.clone(), ca));
     again.judges(true).await;
@@ -110,7 +114,7 @@ async fn a_certificate_that_is_exchanged_is_shown_without_a_restart() {
     })
     .await;
     let shows = async || {
-        let stream = crate::bench::tls(bench.address(), &bench.cloud.ca(), None, true).await.unwrap();
+        let stream = bench::tls(bench.address(), &bench.cloud.ca(), None, true).await.unwrap();
         stream.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned()
     };
     let before = shows().await;
@@ -131,7 +135,7 @@ async fn a_certificate_that_is_exchanged_is_shown_without_a_restart() {
 #[tokio::test]
 async fn two_hubs_do_not_take_each_others_socket() {
     let bench = Bench::new().await;
-    let again = hub::daemon::Daemon::begin(bench.config.clone(), hub::service_manager::Given::default());
+    let again = Daemon::begin(bench.config.clone(), Given::default());
     let error = again.err().unwrap().to_string();
     assert!(error.contains("another hub answers"), "{error}");
 }
@@ -141,11 +145,56 @@ async fn a_hub_without_a_kubeconfig_says_what_it_needs() {
     let bench = Bench::new().await;
     let mut config = bench.config.clone();
     config.kubeconfig = "/nowhere/kubelet.conf".into();
-    let error = hub::daemon::Daemon::begin(config, hub::service_manager::Given::default()).err().unwrap();
+    let error = Daemon::begin(config, Given::default()).err().unwrap();
     assert!(error.to_string().contains("/nowhere/kubelet.conf"), "{error}");
     let mut config = bench.config.clone();
     config.node_name = Some("other".into());
-    let error = hub::daemon::Daemon::begin(config, hub::service_manager::Given::default()).err().unwrap();
+    let error = Daemon::begin(config, Given::default()).err().unwrap();
     assert!(error.to_string().contains("nodeName is other"), "{error}");
     let _ = User::node(NODE);
+}
+
+/// Why a hub with this configuration does not begin.
+async fn does_not_begin(change: impl FnOnce(&mut hub::config::Config)) -> String {
+    let (cloud, scratch) = (bench::cloud().await, Scratch::new());
+    let mut config = bench::config(&scratch, &cloud, &cloud.credential(&User::node(NODE)));
+    change(&mut config);
+    match Daemon::begin(config, Given::default()) {
+        Ok(_) => panic!("it begins"),
+        Err(e) => e.to_string(),
+    }
+}
+
+#[tokio::test]
+async fn a_hub_whose_cloud_is_itself_says_so_and_does_not_begin() {
+    let own = "127.0.0.1:23999".parse().unwrap();
+    for server in ["https://127.0.0.1:23999", "https://localhost:23999/"] {
+        let said = does_not_begin(|config| {
+            config.listen = vec![own];
+            config.servers = vec![server.to_owned()];
+        })
+        .await;
+        assert!(said.contains("this hub itself"), "{said}");
+    }
+    let led = does_not_begin(|config| {
+        let text = std::fs::read_to_string(&config.kubeconfig).unwrap();
+        let server =
+            serde_json::from_str::<Value>(&text).unwrap()["clusters"][0]["cluster"]["server"].clone();
+        config.listen = vec![server.as_str().unwrap().trim_start_matches("https://").parse().unwrap()];
+    })
+    .await;
+    assert!(led.contains("this hub itself") && led.contains("kubelet.conf"), "{led}");
+}
+
+#[tokio::test]
+async fn an_authority_whose_key_is_another_ones_is_named_and_not_used() {
+    let said = does_not_begin(|config| {
+        let [pki, other] = ["pki", "other"].map(|name| config.state_dir.join(name));
+        for dir in [&pki, &other] {
+            hub::pki::Authority::open_or_make(&durable::os::OsFs, dir).unwrap();
+        }
+        std::fs::copy(other.join("ca.key"), pki.join("ca.key")).unwrap();
+    })
+    .await;
+    assert!(said.contains("ca.crt") && said.contains("ca.key do not fit"), "{said}");
 }
