@@ -17,7 +17,7 @@ mod tokens;
 mod who;
 mod writes;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use view::{Barrier, Effect, Limits, Loading, StreamId, View, WatcherId};
+use view::{Barrier, Effect, End, Limits, Loading, ResourceId, StreamId, View, WatcherId};
 
 use crate::body::UnderWay;
 use crate::cloud::Cloud;
@@ -56,7 +56,9 @@ pub struct Reads {
     again: watch::Sender<u64>,
     /// Watches whose clients wait.
     wakers: Mutex<HashMap<WatcherId, Waker>>,
-    streams: Mutex<HashMap<StreamId, AbortHandle>>,
+    streams: Mutex<HashMap<StreamId, (ResourceId, AbortHandle)>>,
+    /// Resources with objects that the table does not know whole: they are read and shown in JSON.
+    newer: Mutex<HashSet<ResourceId>>,
     /// Callers by identity.
     callers: who::Callers,
     /// Names of kinds that are not in the table.
@@ -91,6 +93,7 @@ impl Reads {
             again: watch::Sender::new(0),
             wakers: Mutex::default(),
             streams: Mutex::default(),
+            newer: Mutex::default(),
             callers: who::Callers::default(),
             kinds: render::Kinds::default(),
             tokens: tokens::Tokens::default(),
@@ -142,15 +145,15 @@ impl Reads {
             }
             Effect::AskAgain(_) => self.again.send_modify(|count| *count += 1),
             Effect::Open(open) => {
-                let (reads, id) = (self.clone(), open.stream);
+                let (reads, id, resource) = (self.clone(), open.stream, open.resource.clone());
                 let task = tokio::spawn(async move { follow::follow(&reads, open).await });
-                if let Some(before) = lock(&self.streams).insert(id, task.abort_handle()) {
+                if let Some((_, before)) = lock(&self.streams).insert(id, (resource, task.abort_handle())) {
                     before.abort();
                 }
                 self.sooner.notify_one();
             }
             Effect::Close(id) => {
-                if let Some(task) = lock(&self.streams).remove(&id) {
+                if let Some((_, task)) = lock(&self.streams).remove(&id) {
                     task.abort();
                 }
             }
@@ -216,6 +219,33 @@ impl Reads {
         let up = self.cloud.judge().state() == State::Up;
         let now = self.now();
         self.with(|view| view.link(up, now));
+    }
+
+    /// Whether a resource has objects that the table does not know whole.
+    fn is_newer(&self, resource: &ResourceId) -> bool {
+        lock(&self.newer).contains(resource)
+    }
+
+    /// An object of a resource is newer than the table: from now on it is read in JSON, in which nothing gets lost, and
+    /// everything of it anew.
+    fn read_in_json(self: &Arc<Self>, resource: &ResourceId) {
+        if !lock(&self.newer).insert(resource.clone()) {
+            return;
+        }
+        tracing::info!("{resource} is newer than this hub: it is read in JSON");
+        let mut ended = Vec::new();
+        lock(&self.streams).retain(|id, (of, task)| {
+            let other = of != resource;
+            if !other {
+                task.abort();
+                ended.push(*id);
+            }
+            other
+        });
+        let now = self.now();
+        for id in ended {
+            self.with(|view| view.ended(id, End::Expired, now, random()));
+        }
     }
 
     /// The tokens that kubelet was given: for whom, and when they end by their own word.

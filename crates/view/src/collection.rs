@@ -10,6 +10,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use wire::Encoding;
+
 use crate::decode::numbered;
 use crate::effect::{Effect, Trouble};
 use crate::history::{Draft, History};
@@ -182,6 +184,7 @@ impl Collection {
         let (key, rv) = (object.header.key.clone(), object.header.rv);
         self.saw(rv);
         if !self.is_news(&object) {
+            self.recode(out, object);
             return false;
         }
         let overlaid = self.id.is_overlaid();
@@ -202,6 +205,37 @@ impl Collection {
         }
         self.put_cloud(out, key, object);
         true
+    }
+
+    /// Keeps the same version of an object in JSON from now on, if the protobuf that is kept of it has fields that the table
+    /// does not know: from JSON nothing gets lost on the way to whoever reads JSON.
+    fn recode(&mut self, out: &mut Outlet, object: Object) {
+        let key = object.header.key.clone();
+        let Some(entry) = self.entries.get(&key).filter(|entry| entry.epoch == self.epoch) else { return };
+        let (Some(cloud), None) = (&entry.cloud, &entry.over) else { return };
+        let same = cloud.header.rv == object.header.rv && cloud.is_same(&object);
+        let encodings = (cloud.encoding, object.encoding);
+        if !same || encodings != (Encoding::Protobuf, Encoding::Json) {
+            return;
+        }
+        let kept = out.with_bytes(&self.id, cloud);
+        let newer = kept.as_ref().and_then(Object::bytes).is_some_and(|bytes| {
+            wire::transcode::has_unknown_fields(bytes, Encoding::Protobuf).unwrap_or(true)
+        });
+        if !newer {
+            return;
+        }
+        let shown = entry.shown.filter(|_| self.id.is_overlaid());
+        let object = shown.map_or(object.clone(), |shown| numbered(object, shown));
+        if let Some(log) = out.policy.log_of(&self.id) {
+            let record = self.object_record(out, &key, &object, shown, false);
+            let (number, _) = out.persist(log, record.into_iter().collect(), false);
+            let (resource, key, version) = (self.id.clone(), key.clone(), object.header.rv.get());
+            out.underway.push_back(Underway { log, number, resource, key, version });
+        }
+        if let Some(entry) = self.entries.get_mut(&key) {
+            entry.cloud = Some(object);
+        }
     }
 
     fn is_news(&self, object: &Object) -> bool {

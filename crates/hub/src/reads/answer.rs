@@ -6,14 +6,14 @@ use std::time::{Duration, SystemTime};
 use hyper::Response;
 use hyper::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use view::{Answer, Ask, Barrier, Key, Listing, Object, ResourceId, Scope, WatcherId};
-use wire::media::{Form, negotiate, negotiate_stream};
+use wire::media::{Accepted, Form, JSON, clauses, negotiate, negotiate_stream};
 use wire::request::{GetOptions, is_path_segment};
-use wire::{ListOptions, Request, Status, Verb};
+use wire::{Encoding, ListOptions, Request, Status, Verb};
 
 use super::budget::Share;
 use super::frames::Watching;
 use super::learn::{Read, Step, What};
-use super::render::{Kept, Rendering};
+use super::render::{Failed, Kept, Rendering};
 use super::{Reads, Who, path, random, render};
 use crate::body::Body;
 use crate::cloud::Trouble;
@@ -87,8 +87,20 @@ impl Reads {
         };
         let mut headers = headers::onward(brought.clone(), who.credential, false);
         headers.remove(CONTENT_LENGTH);
-        let read = Read { who, target, headers, resource, what, accepted };
-        Some(self.turn(&read, &options, about).await)
+        let takes_json = clauses(accept).iter().any(|clause| clause.takes("application", "json"));
+        let mut read = Read { who, target, headers, resource, what, accepted };
+        for _ in 0..2 {
+            if takes_json && read.accepted.form == Form::Object && self.is_newer(&read.resource) {
+                read.accepted = Accepted { encoding: Encoding::Json, media_type: JSON, ..accepted };
+            }
+            if let Some(response) = self.turn(&read, &options, about).await {
+                return Some(response);
+            }
+        }
+        let status = Status::unavailable(
+            "what is known is newer than this hub, which cannot show it in this encoding",
+        );
+        Some(refuse::answer(&status, &read.headers))
     }
 
     /// The object as the view shows it, once `uid` is what it has; `None` if it is not there any more.
@@ -109,9 +121,8 @@ impl Reads {
             self.passed(&after).await;
             if let Some(bytes) = self.bytes(&read.resource, &object) {
                 let share = Share::default();
-                return Some(
-                    self.rendered(read, about, share, |rendering| rendering.object(&bytes, object.encoding)),
-                );
+                let render = |rendering: &Rendering| rendering.object(&bytes, object.encoding);
+                return self.rendered(read, about, share, render).ok();
             }
         }
         None
@@ -138,8 +149,14 @@ impl Reads {
         Ask { who, resource, granted, fresh, now: self.now(), random: random() }
     }
 
-    /// Turns a read over until it is answered.
-    async fn turn(self: &Arc<Self>, read: &Read<'_>, options: &Options, about: &Request) -> Response<Body> {
+    /// Turns a read over until it is answered; `None` if what is there has just turned out to be newer than the table, and
+    /// cannot be shown in the encoding that was chosen.
+    async fn turn(
+        self: &Arc<Self>,
+        read: &Read<'_>,
+        options: &Options,
+        about: &Request,
+    ) -> Option<Response<Body>> {
         let namespace = about.resource.as_ref().map_or("", |asked| asked.namespace.as_str());
         let mut fresh = false;
         let mut again = self.again.subscribe();
@@ -164,20 +181,32 @@ impl Reads {
                     if tokio::time::timeout_at(patience, again.changed()).await.is_err() {
                         let status =
                             Status::unavailable("the API server does not give the present state of this set");
-                        return refuse::answer(&status, &read.headers);
+                        return Some(refuse::answer(&status, &read.headers));
                     }
                     continue;
                 }
                 Answer::Refuse(status) => Step::Answer(refuse::answer(&status, &read.headers)),
             };
             match step {
-                Step::Answer(response) => return response,
+                Step::Answer(response) => return Some(response),
                 Step::Again { fresh: now } => fresh = now,
+                Step::Newer => {
+                    self.read_in_json(&read.resource);
+                    if self.cloud.judge().state() != State::Up {
+                        return None;
+                    }
+                    // The cloud has it in the caller's encoding.
+                    match self.forward(read).await {
+                        Step::Answer(response) => return Some(response),
+                        Step::Again { fresh: now } => fresh = now,
+                        Step::Newer => return None,
+                    }
+                }
             }
             turns += 1;
         }
         let status = Status::unavailable("what was asked for changes faster than it can be read");
-        refuse::answer(&status, &read.headers)
+        Some(refuse::answer(&status, &read.headers))
     }
 
     async fn object(
@@ -191,7 +220,7 @@ impl Reads {
         self.passed(after).await;
         let Some(bytes) = self.bytes(&read.resource, object) else { return Step::Again { fresh } };
         let render = |rendering: &Rendering| rendering.object(&bytes, object.encoding);
-        Step::Answer(self.rendered(read, about, Share::default(), render))
+        step(self.rendered(read, about, Share::default(), render), &read.headers)
     }
 
     async fn list(&self, read: &Read<'_>, about: &Request, listing: &Listing, fresh: bool) -> Step {
@@ -206,7 +235,8 @@ impl Reads {
             return Step::Answer(refuse::answer(&refuse::trouble(&Trouble::TooMany), &read.headers));
         }
         let rv = listing.rv.to_string();
-        Step::Answer(self.rendered(read, about, share, |rendering| rendering.list(&objects, &rv)))
+        let rendered = self.rendered(read, about, share, |rendering| rendering.list(&objects, &rv));
+        step(rendered, &read.headers)
     }
 
     /// A watch, or one that says only why there is none.
@@ -251,18 +281,21 @@ impl Reads {
         read: &Read<'_>,
         about: &Request,
         share: Share,
-        render: impl FnOnce(&Rendering) -> Result<Vec<u8>, Status>,
-    ) -> Response<Body> {
-        let made = self.rendering(read, about).and_then(|rendering| Ok((render(&rendering)?, rendering)));
-        match made {
-            Ok((bytes, rendering)) => {
-                let mut response = Response::new(self.body(bytes.into(), share));
-                let content_type = HeaderValue::from_static(rendering.content_type());
-                response.headers_mut().insert(CONTENT_TYPE, content_type);
-                response
-            }
-            Err(status) => refuse::answer(&status, &read.headers),
-        }
+        render: impl FnOnce(&Rendering) -> Result<Vec<u8>, Failed>,
+    ) -> Result<Response<Body>, Failed> {
+        let rendering = self.rendering(read, about)?;
+        let bytes = render(&rendering)?;
+        let mut response = Response::new(self.body(bytes.into(), share));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(rendering.content_type()));
+        Ok(response)
+    }
+}
+
+fn step(rendered: Result<Response<Body>, Failed>, headers: &HeaderMap) -> Step {
+    match rendered {
+        Ok(response) => Step::Answer(response),
+        Err(Failed::Newer) => Step::Newer,
+        Err(Failed::Status(status)) => Step::Answer(refuse::answer(&status, headers)),
     }
 }
 

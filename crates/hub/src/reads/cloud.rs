@@ -10,12 +10,13 @@ use hyper::header::{
     USER_AGENT,
 };
 use hyper::{Request, Response, StatusCode};
+use view::ResourceId;
 use wire::Encoding;
 use wire::media::Served;
 
-use super::Reads;
 use super::budget::Share;
 use super::who::Who;
+use super::{Reads, render};
 use crate::body::{Arriving, Body};
 use crate::cloud::{Held, Trouble};
 use crate::link::State;
@@ -72,20 +73,22 @@ pub fn encoding(headers: &HeaderMap) -> Option<Encoding> {
     }
 }
 
-/// The headers of a question of the hub's own about a resource: in protobuf where there is that.
-pub fn own_headers(served: Served) -> HeaderMap {
-    let accept = match served {
-        Served::BuiltIn => "application/vnd.kubernetes.protobuf,application/json",
-        Served::Custom => "application/json",
-    };
-    let mut headers = HeaderMap::new();
-    headers.insert(ACCEPT, HeaderValue::from_static(accept));
-    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
-    headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
-    headers
-}
-
 impl Reads {
+    /// The headers of a question of the hub's own about a resource: in protobuf, where nothing gets lost by that.
+    pub(super) fn own_headers(&self, resource: &ResourceId) -> HeaderMap {
+        let accept = match render::served(resource) {
+            Served::BuiltIn if !self.is_newer(resource) => {
+                "application/vnd.kubernetes.protobuf,application/json"
+            }
+            _ => "application/json",
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static(accept));
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        headers
+    }
+
     /// Asks the cloud as `who`; `headers` besides the credential.
     pub(super) async fn ask(
         &self,

@@ -8,9 +8,9 @@ use view::{Change, CloudRv, End, Object, Open};
 use wire::watch::{Decoder, EventType};
 use wire::{Encoding, List, Status};
 
-use super::cloud::{encoding, own_headers};
+use super::cloud::encoding;
 use super::who::Who;
-use super::{Reads, lock, path, random, render};
+use super::{Reads, lock, path, random};
 use crate::cloud::Trouble;
 use crate::link::State;
 
@@ -95,7 +95,7 @@ impl Stream<'_> {
     ) -> Result<Page, End> {
         let resource = &self.open.resource;
         let target = path::read(resource, &self.open.scope, parameters);
-        let answer = self.reads.ask_whole(who, &target, own_headers(render::served(resource))).await;
+        let answer = self.reads.ask_whole(who, &target, self.reads.own_headers(resource)).await;
         let answer = answer.map_err(|trouble| end_of(&trouble))?;
         if answer.status != StatusCode::OK {
             return Err(end_with(answer.status));
@@ -129,7 +129,7 @@ impl Stream<'_> {
             ("timeoutSeconds", seconds.as_str()),
         ];
         let target = path::read(resource, &self.open.scope, &parameters);
-        let answer = self.reads.ask(who, &target, own_headers(render::served(resource))).await;
+        let answer = self.reads.ask(who, &target, self.reads.own_headers(resource)).await;
         let (answer, _held) = answer.map_err(|trouble| end_of(&trouble))?;
         let (parts, mut body) = answer.into_parts();
         if parts.status != StatusCode::OK {

@@ -9,7 +9,7 @@ use view::{Change, Frame, Next, Object, ResourceId, WatcherId};
 use wire::Status;
 use wire::watch::EventType;
 
-use super::render::Rendering;
+use super::render::{Failed, Rendering};
 use super::{Reads, lock};
 
 /// So many frames are made at a time.
@@ -63,11 +63,19 @@ impl Watching {
                 pulled
             });
             for frame in pulled.frames {
-                if let Err(status) = self.tell(&frame) {
+                if let Err(failed) = self.tell(&frame) {
                     // Left out it would be missing for ever: the client must know that it knows too little.
-                    tracing::error!("a watch of {} is ended: {}", self.resource, status.message);
-                    let ready = &mut self.ready;
-                    self.rendering.error(ready, &status);
+                    let status = match failed {
+                        Failed::Newer => {
+                            self.reads.read_in_json(&self.resource);
+                            Status::expired(
+                                "an object is newer than the hub's table; read everything anew, in JSON",
+                            )
+                        }
+                        Failed::Status(status) => status,
+                    };
+                    tracing::warn!("a watch of {} is ended: {}", self.resource, status.message);
+                    self.rendering.error(&mut self.ready, &status);
                     self.leave();
                     break;
                 }
@@ -81,7 +89,7 @@ impl Watching {
         }
     }
 
-    fn tell(&mut self, frame: &Frame) -> Result<(), Status> {
+    fn tell(&mut self, frame: &Frame) -> Result<(), Failed> {
         let first = std::mem::take(&mut self.first);
         match frame {
             Frame::State(object) => match self.reads.bytes(&self.resource, object) {
@@ -99,7 +107,9 @@ impl Watching {
                 let object = event.object(*change);
                 let bytes = object.and_then(|object| self.reads.bytes(&self.resource, object));
                 let (Some(object), Some(bytes)) = (object, bytes) else {
-                    return Err(Status::expired("a change cannot be told any more; read everything anew"));
+                    return Err(
+                        Status::expired("a change cannot be told any more; read everything anew").into()
+                    );
                 };
                 let Some(encoding) = self.rendering.shared_encoding() else {
                     return self.rendering.event(&mut self.ready, kind, &bytes, object.encoding, first);
@@ -114,10 +124,8 @@ impl Watching {
                 self.ready.extend_from_slice(&frame);
                 // An empty frame is one that could not be made, for whoever asked first and for everybody after.
                 match failed {
-                    Some(status) => Err(status),
-                    None if frame.is_empty() => {
-                        Err(Status::internal_error("a change cannot be shown in this encoding"))
-                    }
+                    Some(failed) => Err(failed),
+                    None if frame.is_empty() => Err(Failed::Newer),
                     None => Ok(()),
                 }
             }

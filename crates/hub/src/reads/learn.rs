@@ -9,7 +9,7 @@ use view::{Asked, CloudRv, Key, Object, ResourceId, Scope};
 use wire::media::{Accepted, Form, Served};
 use wire::{Encoding, List};
 
-use super::cloud::{Whole, own_headers};
+use super::cloud::Whole;
 use super::{Reads, Who, path, render};
 use crate::body::Body;
 use crate::cloud::Trouble;
@@ -77,6 +77,8 @@ pub enum Step {
         /// See there.
         fresh: bool,
     },
+    /// What is there is newer than the table, and cannot be shown whole in the caller's encoding.
+    Newer,
 }
 
 impl Reads {
@@ -87,7 +89,7 @@ impl Reads {
         let own = overlaid.then(|| read.own_target());
         if overlaid {
             let accept = match (read.accepted.encoding, render::served(&read.resource)) {
-                (Encoding::Protobuf, Served::BuiltIn) => {
+                (Encoding::Protobuf, Served::BuiltIn) if !self.is_newer(&read.resource) => {
                     "application/vnd.kubernetes.protobuf,application/json"
                 }
                 _ => "application/json",
@@ -165,7 +167,7 @@ impl Reads {
         let (who, resource, scope) = (&read.who.identity, &read.resource, read.scope());
         let target = path::read(resource, &scope, &[("limit", "1")]);
         let mut headers = read.headers.clone();
-        headers.extend(own_headers(render::served(resource)));
+        headers.extend(self.own_headers(resource));
         let whole = match self.ask_whole(read.who, &target, headers).await {
             Ok(whole) => whole,
             Err(trouble) => return self.in_vain(read, &trouble).await,

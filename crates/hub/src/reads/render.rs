@@ -90,6 +90,21 @@ impl Kinds {
     }
 }
 
+/// Why something cannot be shown.
+#[derive(Debug)]
+pub enum Failed {
+    /// It is newer than the table: in the caller's encoding some of its fields would be missing.
+    Newer,
+    /// It cannot be, for another reason.
+    Status(Status),
+}
+
+impl From<Status> for Failed {
+    fn from(status: Status) -> Self {
+        Failed::Status(status)
+    }
+}
+
 /// How a caller is shown objects of one resource.
 #[derive(Debug, Clone)]
 pub struct Rendering {
@@ -140,11 +155,11 @@ impl Rendering {
     }
 
     /// One object.
-    pub fn object(&self, bytes: &[u8], encoding: Encoding) -> Result<Vec<u8>, Status> {
+    pub fn object(&self, bytes: &[u8], encoding: Encoding) -> Result<Vec<u8>, Failed> {
         self.formed(bytes, encoding, true, "")
     }
 
-    fn formed(&self, bytes: &[u8], encoding: Encoding, headers: bool, rv: &str) -> Result<Vec<u8>, Status> {
+    fn formed(&self, bytes: &[u8], encoding: Encoding, headers: bool, rv: &str) -> Result<Vec<u8>, Failed> {
         match self.accepted.form {
             Form::Object => self.whole(bytes, encoding).map(Cow::into_owned),
             Form::Metadata(version) | Form::MetadataList(version) => {
@@ -162,17 +177,19 @@ impl Rendering {
     }
 
     /// The object in the caller's encoding.
-    fn whole<'a>(&self, bytes: &'a [u8], encoding: Encoding) -> Result<Cow<'a, [u8]>, Status> {
+    fn whole<'a>(&self, bytes: &'a [u8], encoding: Encoding) -> Result<Cow<'a, [u8]>, Failed> {
         if encoding == self.accepted.encoding {
             return Ok(Cow::Borrowed(bytes));
         }
-        transcode::transcode(bytes, encoding, self.accepted.encoding)
-            .map(|made| Cow::Owned(made.bytes))
-            .map_err(unreadable)
+        match transcode::transcode(bytes, encoding, self.accepted.encoding) {
+            Ok(made) if made.complete => Ok(Cow::Owned(made.bytes)),
+            Ok(_) | Err(transcode::Error::UnknownKind { .. }) => Err(Failed::Newer),
+            Err(e) => Err(unreadable(e)),
+        }
     }
 
     /// A list.
-    pub fn list(&self, objects: &[Kept], rv: &str) -> Result<Vec<u8>, Status> {
+    pub fn list(&self, objects: &[Kept], rv: &str) -> Result<Vec<u8>, Failed> {
         let meta = ListMeta { resource_version: rv.to_owned(), ..ListMeta::default() };
         match self.accepted.form {
             Form::Object => {
@@ -206,7 +223,7 @@ impl Rendering {
         bytes: &[u8],
         encoding: Encoding,
         first: bool,
-    ) -> Result<(), Status> {
+    ) -> Result<(), Failed> {
         let object = self.formed(bytes, encoding, first, "")?;
         push_event(out, self.accepted.encoding, event, &object);
         Ok(())
@@ -230,15 +247,15 @@ impl Rendering {
     }
 }
 
-fn parse(bytes: &[u8], encoding: Encoding) -> Result<Object<'_>, Status> {
+fn parse(bytes: &[u8], encoding: Encoding) -> Result<Object<'_>, Failed> {
     Object::parse(bytes, encoding).map_err(|e| unreadable(e.into()))
 }
 
-fn parse_all(objects: &[Kept]) -> Result<Vec<Object<'_>>, Status> {
+fn parse_all(objects: &[Kept]) -> Result<Vec<Object<'_>>, Failed> {
     objects.iter().map(|(bytes, encoding)| parse(bytes, *encoding)).collect()
 }
 
 /// What the cloud sent cannot be put into the form that was asked for.
-fn unreadable(error: transcode::Error) -> Status {
-    Status::internal_error(&error.to_string())
+fn unreadable(error: transcode::Error) -> Failed {
+    Failed::Status(Status::internal_error(&error.to_string()))
 }

@@ -75,7 +75,12 @@ pub fn certificate(credential: &Credential) -> Value {
 
 /// A cloud in which the node may do what nodes may, and some objects are.
 pub async fn cloud() -> Cloud {
-    let cloud = Cloud::start(Options::default()).await.unwrap();
+    cloud_of(Options::default()).await
+}
+
+/// The same of another release.
+pub async fn cloud_of(options: Options) -> Cloud {
+    let cloud = Cloud::start(options).await.unwrap();
     let all = ["get", "list", "watch", "create", "update", "patch", "delete"];
     let node = || Rule::user(&format!("system:node:{NODE}")).can(&all);
     cloud.allow(node().on("", &["nodes", "pods", "services", "events"]));
@@ -105,7 +110,12 @@ pub fn config(scratch: &Scratch, cloud: &Cloud, node: &Credential) -> Config {
 impl Bench {
     /// Both, with the hub's configuration changed by `change`; the hub knows that the cloud is there.
     pub async fn with(change: impl FnOnce(&mut Config, &Cloud, &Path)) -> Self {
-        let (cloud, scratch) = (cloud().await, Scratch::new());
+        Self::before(cloud().await, change).await
+    }
+
+    /// A hub before this cloud.
+    pub async fn before(cloud: Cloud, change: impl FnOnce(&mut Config, &Cloud, &Path)) -> Self {
+        let scratch = Scratch::new();
         let mut config = config(&scratch, &cloud, &cloud.credential(&User::node(NODE)));
         change(&mut config, &cloud, &scratch.0);
         let daemon = Daemon::begin(config.clone(), Given::default()).unwrap();

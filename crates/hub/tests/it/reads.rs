@@ -3,7 +3,7 @@
 use hub::daemon::Daemon;
 use hub::service_manager::Given;
 use serde_json::{Value, json};
-use testkit::cloud::{Rule, User};
+use testkit::cloud::{Options, Release, Rule, User};
 use testkit::relay::Mode;
 
 use crate::bench::{Answer, Bench, Client, NODE, next};
@@ -323,4 +323,32 @@ async fn p4_a_service_account_reads_offline_what_it_read_itself() {
     assert_eq!(proxy.get(SERVICES, &mine).await.code, 200);
     assert_eq!(proxy.get(OWN_PODS, &mine).await.code, 503);
     assert_eq!(proxy.get(SERVICES, &[("authorization", forged.as_str())]).await.code, 503);
+}
+
+#[tokio::test]
+async fn p4_what_is_newer_than_the_table_is_shown_whole_in_every_encoding_or_not_at_all() {
+    let options = Options { release: Release::Newer, ..Options::default() };
+    let bench = Bench::before(crate::bench::cloud_of(options).await, |_, _, _| {}).await;
+    let mut newer = pod("one");
+    newer["spec"]["fromTheFuture"] = json!({"a": 1});
+    bench.cloud.put("", "pods", newer);
+    let mut kubelet = bench.as_kubelet().await;
+    let both = [("accept", "application/vnd.kubernetes.protobuf,application/json")];
+    assert!(kubelet.get(OWN_PODS, &both).await.body.starts_with(b"k8s\0"), "kept in protobuf");
+    let one = "/api/v1/namespaces/default/pods/one";
+    let whole = |answer: &Answer| answer.json()["spec"]["fromTheFuture"] == json!({"a": 1});
+    // Another reader, in another encoding, while the cloud can be asked, and then no more.
+    for path in [one, "/api/v1/namespaces/default/pods/one?resourceVersion=0"] {
+        let answer = kubelet.get(path, &[]).await;
+        assert!(whole(&answer), "{answer:?}");
+    }
+    cut(&bench).await;
+    let bench = restart(bench).await;
+    let mut kubelet = bench.as_kubelet().await;
+    let answer = kubelet.get(one, &[]).await;
+    assert!(whole(&answer), "{answer:?}");
+    let answer = kubelet.get(OWN_PODS, &both).await;
+    assert_eq!(answer.code, 200, "who takes JSON too is shown that: {answer:?}");
+    assert_eq!(answer.json()["items"][0]["spec"]["fromTheFuture"], json!({"a": 1}));
+    assert_eq!(kubelet.get(OWN_PODS, &[PROTOBUF]).await.code, 503, "half of it is shown to nobody");
 }
