@@ -242,13 +242,16 @@ impl Cloud {
         // Boxed, as it is rare and large: what a request keeps in memory is mostly what it waits for.
         Box::pin(self.or_gone(async {
             let dialling = self.pool.dialling(key);
-            let _alone = dialling.lock().await;
+            let alone = dialling.lock().await;
             match self.pool.take(key, tls.generation) {
                 Take::Ticket(ticket) => return Ok(Way::Shared(ticket)),
                 Take::Full => return Err(Trouble::TooMany),
                 Take::Connect => {}
             }
+            // Where each request needs a connection of its own, a slow one is in nobody else's way.
+            let _alone = self.pool.is_worth_waiting().then_some(alone);
             let connection = self.connect(&tls.shared).await?;
+            self.pool.made(connection.h2);
             let place = connection.place;
             if !connection.h2 {
                 return Ok(Way::Single(self.single(connection).await?, place));

@@ -85,6 +85,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Names and addresses in its certificate, besides those of loopback.
     pub names: Vec<String>,
+    /// Whether it speaks HTTP/2; HTTP/1.1 it speaks always.
+    pub http2: bool,
     /// The link to it.
     pub shape: Shape,
     /// How long a read waits for a resourceVersion that is not reached yet: 3 s in a real API server.
@@ -102,6 +104,7 @@ impl Default for Options {
             now: i64::try_from(now).unwrap_or_default(),
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             names: Vec::new(),
+            http2: true,
             shape: Shape::default(),
             patience: Duration::from_secs(3),
             bookmarks_every: Duration::from_secs(60),
@@ -140,7 +143,7 @@ impl Cloud {
         let shared = Arc::new(server::Shared::new(world, &options));
         let listener = tokio::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
         let behind = listener.local_addr()?;
-        let server = tokio::spawn(server::serve(listener, Arc::clone(&shared), own));
+        let server = tokio::spawn(server::serve(listener, Arc::clone(&shared), own, options.http2));
         let relay = Relay::start(options.listen, behind, options.shape, options.seed).await?;
         Ok(Self { relay, shared, server })
     }

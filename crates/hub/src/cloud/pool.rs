@@ -97,6 +97,8 @@ impl Drop for Ticket {
 pub struct Pool {
     all: Mutex<HashMap<Key, Vec<Arc<Shared>>>>,
     dialling: Mutex<HashMap<Key, Arc<tokio::sync::Mutex<()>>>>,
+    /// Whether the last connection that could have been shared can not be.
+    unshared: AtomicBool,
 }
 
 /// What is to be had.
@@ -142,6 +144,17 @@ impl Pool {
     pub fn dialling(&self, key: Key) -> Arc<tokio::sync::Mutex<()>> {
         let mut dialling = self.dialling.lock().unwrap_or_else(PoisonError::into_inner);
         dialling.entry(key).or_default().clone()
+    }
+
+    /// Whether somebody who waits for another one's connection may hope for a place on it.
+    #[must_use]
+    pub fn is_worth_waiting(&self) -> bool {
+        !self.unshared.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether a connection just made can be shared.
+    pub fn made(&self, can_be_shared: bool) {
+        self.unshared.store(!can_be_shared, Ordering::Relaxed);
     }
 
     /// Nothing new is sent over what is open now: its way may be dead while its ends do not know.

@@ -78,7 +78,7 @@ pub async fn cloud() -> Cloud {
     cloud_of(Options::default()).await
 }
 
-/// The same of another release.
+/// The same, started with `options`.
 pub async fn cloud_of(options: Options) -> Cloud {
     let cloud = Cloud::start(options).await.unwrap();
     let all = ["get", "list", "watch", "create", "update", "patch", "delete"];

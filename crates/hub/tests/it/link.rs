@@ -1,6 +1,13 @@
 //! What befalls the link, and what clients meet then.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use testkit::cloud::Options;
 use testkit::relay::Mode;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 
 use crate::bench::{Bench, next, soon, until};
 
@@ -84,6 +91,52 @@ async fn of_several_api_servers_one_that_answers_is_used() {
     })
     .await;
     assert_eq!(bench.as_kubelet().await.get(OWN_NODE, &[]).await.code, 200);
+}
+
+/// Passes connections on to `to`; of those made when `hold` is set, one goes no further and is given out instead.
+async fn doorman(to: SocketAddr, hold: Arc<AtomicBool>) -> (SocketAddr, mpsc::UnboundedReceiver<TcpStream>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (held, holds) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((mut from, _)) = listener.accept().await {
+            if hold.swap(false, Ordering::Relaxed) {
+                let _ = held.send(from);
+                continue;
+            }
+            tokio::spawn(async move {
+                let mut to = TcpStream::connect(to).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut from, &mut to).await;
+            });
+        }
+    });
+    (address, holds)
+}
+
+#[tokio::test]
+async fn a_cloud_without_http2_is_served_and_a_slow_connection_to_it_is_in_nobody_elses_way() {
+    let hold = Arc::new(AtomicBool::new(false));
+    let cloud = crate::bench::cloud_of(Options { http2: false, ..Options::default() }).await;
+    let (door, mut holds) = doorman(cloud.address(), hold.clone()).await;
+    let bench = Bench::before(cloud, |config, _, _| config.servers = vec![format!("https://{door}")]).await;
+    let mut kubelet = bench.as_kubelet().await;
+    assert_eq!(kubelet.get(OWN_NODE, &[]).await.code, 200);
+    hold.store(true, Ordering::Relaxed);
+    let mut slow = bench.as_kubelet().await;
+    let waits = tokio::spawn(async move { slow.get(OWN_NODE, &[]).await.code });
+    let held = soon("a connection", holds.recv()).await.unwrap();
+    assert_eq!(kubelet.get(OWN_NODE, &[]).await.code, 200);
+    // The hub still waits for the slow one: it was not given up first.
+    soon("its hello", held.readable()).await.unwrap();
+    let mut hello = [0; 4096];
+    let end = loop {
+        match held.try_read(&mut hello) {
+            Ok(read) if read > 0 => {}
+            end => break end,
+        }
+    };
+    assert_eq!(end.map_err(|e| e.kind()), Err(std::io::ErrorKind::WouldBlock));
+    waits.abort();
 }
 
 #[tokio::test]

@@ -128,9 +128,9 @@ impl Body for Stream {
 type Reply = Response<Either<Full<Bytes>, Stream>>;
 
 /// Takes connections until it is dropped.
-pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>, own: Credential) {
+pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>, own: Credential, http2: bool) {
     let ca = shared.world(|world| world.authority.certificate.clone());
-    let acceptor = tls::acceptor(&own);
+    let acceptor = tls::acceptor(&own, http2);
     let verifier = tls::verifier(&ca);
     let mut running = tokio::task::JoinSet::new();
     loop {

@@ -22,7 +22,7 @@ fn provider() -> Arc<CryptoProvider> {
 }
 
 /// How the server speaks TLS: it asks for a certificate, and takes any or none.
-pub fn acceptor(own: &Credential) -> TlsAcceptor {
+pub fn acceptor(own: &Credential, http2: bool) -> TlsAcceptor {
     let certificate =
         CertificateDer::from_pem_slice(own.certificate.as_bytes()).expect("our own certificate");
     let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).expect("our own key");
@@ -32,7 +32,10 @@ pub fn acceptor(own: &Credential) -> TlsAcceptor {
         .with_client_cert_verifier(Arc::new(AskOnly(provider())))
         .with_single_cert(vec![certificate], key)
         .expect("a key that fits its certificate");
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    if http2 {
+        config.alpn_protocols.insert(0, b"h2".to_vec());
+    }
     TlsAcceptor::from(Arc::new(config))
 }
 
