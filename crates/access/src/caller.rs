@@ -77,12 +77,14 @@ pub struct Unauthenticated {
     pub why: String,
 }
 
-/// Whether a header holds a bearer token; any other scheme proves nothing to an API server
-/// (`k8s.io/apiserver/pkg/authentication/request/bearertoken`).
-fn is_bearer(authorization: &[u8]) -> bool {
-    authorization.split_at_checked(7).is_some_and(|(scheme, token)| {
-        scheme.eq_ignore_ascii_case(b"bearer ") && !token.trim_ascii().is_empty()
-    })
+/// The bearer token in a header `Authorization`, read as an API server reads it: what stands between the first space and the
+/// second. Of two spaces in a row it reads no token at all, and takes the caller for anonymous; any other scheme proves
+/// nothing to it either (`k8s.io/apiserver/pkg/authentication/request/bearertoken`).
+#[must_use]
+pub fn bearer_token(authorization: &[u8]) -> Option<&[u8]> {
+    let mut parts = authorization.trim_ascii().splitn(3, |byte| *byte == b' ');
+    let (scheme, token) = (parts.next()?, parts.next()?);
+    (scheme.eq_ignore_ascii_case(b"bearer") && !token.is_empty()).then_some(token)
 }
 
 /// Who calls the hub of the node `node`. As on the API server a certificate comes before a header, and a certificate that
@@ -96,7 +98,7 @@ pub fn caller(node: &str, brought: &Brought<'_>) -> Result<Caller, Unauthenticat
         Some(Ok((user, _))) if user.is_node(node) => Ok(Caller::Kubelet),
         Some(Ok((user, Signer::Hub))) => Ok(Caller::Operator(user.clone())),
         Some(Ok((user, Signer::Cluster))) => Ok(Caller::Certified(user.clone())),
-        _ if brought.authorization.is_some_and(is_bearer) => Ok(Caller::Bearer),
+        _ if brought.authorization.and_then(bearer_token).is_some() => Ok(Caller::Bearer),
         Some(Err(why)) => Err(Unauthenticated { why: why.to_owned() }),
         None => Ok(Caller::Anonymous),
     }
@@ -105,6 +107,17 @@ pub fn caller(node: &str, brought: &Brought<'_>) -> Result<Caller, Unauthenticat
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn p8_a_token_is_what_the_api_server_takes_for_it() {
+        for header in ["Bearer t", "bearer t", "BEARER t ", "Bearer t more"] {
+            assert_eq!(bearer_token(header.as_bytes()), Some(&b"t"[..]), "{header:?}");
+        }
+        // The API server takes each of these for anonymous, and answers what everybody may read.
+        for header in ["Bearer  t", "Bearer", "Bearer ", "Bearer\tt", "Basic t", "", "Bearer  "] {
+            assert_eq!(bearer_token(header.as_bytes()), None, "{header:?}");
+        }
+    }
 
     fn by(
         user: &User,

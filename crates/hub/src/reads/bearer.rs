@@ -6,6 +6,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use access::caller::bearer_token;
 use access::lend::Credential;
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
@@ -44,13 +45,6 @@ struct Bearer {
 pub struct Bearers {
     known: Mutex<HashMap<Print, Bearer>>,
     lots: RandomState,
-}
-
-/// The token of a header `Authorization`.
-fn token(authorization: &HeaderValue) -> Option<&[u8]> {
-    let (scheme, token) = authorization.as_bytes().split_at_checked(7)?;
-    let token = token.trim_ascii();
-    (scheme.eq_ignore_ascii_case(b"bearer ") && !token.is_empty()).then_some(token)
 }
 
 fn print(token: &[u8]) -> Print {
@@ -118,7 +112,7 @@ impl Reads {
     /// The cloud's answer to a token that does not count.
     pub async fn bearer(self: &Arc<Self>, brought: &HeaderMap) -> Result<Option<Who>, Response<Body>> {
         let Some(authorization) = brought.get(AUTHORIZATION) else { return Ok(None) };
-        let Some(token) = token(authorization) else { return Ok(None) };
+        let Some(token) = bearer_token(authorization.as_bytes()) else { return Ok(None) };
         let print = print(token);
         let known = lock(&self.bearers.known).get(&print).cloned();
         let online = self.cloud.judge().state() == State::Up;

@@ -479,7 +479,8 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
 
 /// The token of an `Authorization` header (`apiserver:pkg/authentication/request/bearertoken`).
 fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = header(headers, AUTHORIZATION.as_str()).trim().split_once(' ')?;
+    let mut parts = header(headers, AUTHORIZATION.as_str()).trim().splitn(3, ' ');
+    let (scheme, token) = (parts.next()?, parts.next()?);
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
