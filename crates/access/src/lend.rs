@@ -21,17 +21,21 @@ pub struct Refusal(
     pub String,
 );
 
-/// As whom the hub asks for `caller`. `handed` are the users of the kubeconfigs that the operator handed over;
-/// `impersonates`, whether the request asks to act as somebody else.
+/// As whom the hub asks for `caller`. `handed` are the users of the kubeconfigs that the operator handed over,
+/// `None` where one was taken back; `impersonates`, whether the request asks to act as somebody else.
 ///
 /// # Errors
 ///
 /// Nobody's credential may be used for this caller.
-pub fn credential(caller: &Caller, handed: &[User], impersonates: bool) -> Result<Credential, Refusal> {
+pub fn credential(
+    caller: &Caller,
+    handed: &[Option<User>],
+    impersonates: bool,
+) -> Result<Credential, Refusal> {
     let lent = match caller {
         Caller::Bearer | Caller::Anonymous => return Ok(Credential::Own),
         Caller::Kubelet => Credential::Node,
-        Caller::Certified(user) => match handed.iter().position(|one| one == user) {
+        Caller::Certified(user) => match handed.iter().position(|one| one.as_ref() == Some(user)) {
             Some(which) => Credential::Handed(which),
             None => {
                 return Err(Refusal(format!(
@@ -67,7 +71,7 @@ mod tests {
 
     #[test]
     fn p8_the_nodes_certificate_is_for_kubelet_alone() {
-        let handed = [user("proxy")];
+        let handed = [Some(user("proxy"))];
         assert_eq!(credential(&Caller::Kubelet, &handed, false), Ok(Credential::Node));
         for caller in [Caller::Bearer, Caller::Anonymous] {
             assert_eq!(credential(&caller, &handed, false), Ok(Credential::Own));
@@ -78,7 +82,7 @@ mod tests {
 
     #[test]
     fn p8_a_handed_over_certificate_is_for_its_very_user() {
-        let handed = [user("proxy"), user("flannel")];
+        let handed = [None, Some(user("flannel")), Some(user("proxy"))];
         let certified = |name: &str, groups: &[&str]| {
             Caller::Certified(User {
                 name: name.into(),
@@ -95,7 +99,7 @@ mod tests {
 
     #[test]
     fn p8_nobody_impersonates_with_a_lent_credential() {
-        let handed = [user("proxy")];
+        let handed = [Some(user("proxy"))];
         assert!(credential(&Caller::Kubelet, &handed, true).is_err());
         assert!(credential(&Caller::Certified(user("proxy")), &handed, true).is_err());
         assert_eq!(

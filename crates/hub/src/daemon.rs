@@ -188,7 +188,7 @@ impl Source for Parts {
             answers: self.proxy.under_way.count(),
             watches: self.proxy.reads.count(),
             store: self.proxy.reads.store.standing(),
-            handed_over: cloud.credentials.handed().into_iter().map(|user| user.name).collect(),
+            handed_over: cloud.credentials.handed().into_iter().flatten().map(|user| user.name).collect(),
             files: self.files.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }

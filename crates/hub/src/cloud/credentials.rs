@@ -53,14 +53,16 @@ pub struct Credentials {
 struct Now {
     roots: Arc<RootCertStore>,
     node: Option<Identity>,
-    handed: Vec<Identity>,
+    /// Each keeps its place for as long as the hub runs, so that a request that is under way while files are read again does
+    /// not go on as somebody else; `None` for one that is not handed over any more.
+    handed: Vec<Option<Identity>>,
     made: Made,
 }
 
 #[derive(Clone)]
 struct Made {
     node: Option<Tls>,
-    handed: Vec<Tls>,
+    handed: Vec<Option<Tls>>,
     own: Tls,
 }
 
@@ -71,6 +73,7 @@ impl Credentials {
     ///
     /// TLS refuses one of them.
     pub fn new(roots: Arc<RootCertStore>, node: Option<Identity>, handed: Vec<Identity>) -> Result<Self> {
+        let handed: Vec<_> = handed.into_iter().map(Some).collect();
         let made = make(&roots, node.as_ref(), &handed, 0)?;
         Ok(Self { now: RwLock::new(Now { roots, node, handed, made }) })
     }
@@ -81,7 +84,7 @@ impl Credentials {
         let now = self.now.read().unwrap_or_else(PoisonError::into_inner);
         match credential {
             Credential::Node => now.made.node.clone(),
-            Credential::Handed(which) => now.made.handed.get(which).cloned(),
+            Credential::Handed(which) => now.made.handed.get(which).cloned().flatten(),
             Credential::Own => Some(now.made.own.clone()),
         }
     }
@@ -93,11 +96,13 @@ impl Credentials {
         now.node.as_ref().map(|identity| identity.facts.clone())
     }
 
-    /// The users whose kubeconfigs were handed over, in the order of [`Credential::Handed`].
+    /// The users whose kubeconfigs were handed over, in the order of [`Credential::Handed`]; `None` where one was and is not
+    /// any more.
     #[must_use]
-    pub fn handed(&self) -> Vec<User> {
+    pub fn handed(&self) -> Vec<Option<User>> {
         let now = self.now.read().unwrap_or_else(PoisonError::into_inner);
-        now.handed.iter().map(|identity| identity.facts.user.clone()).collect()
+        let user = |identity: &Identity| identity.facts.user.clone();
+        now.handed.iter().map(|identity| identity.as_ref().map(user)).collect()
     }
 
     /// Changes some of them.
@@ -114,17 +119,29 @@ impl Credentials {
         let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
         let roots = roots.unwrap_or_else(|| now.roots.clone());
         let node = node.or_else(|| now.node.clone());
-        let handed = handed.unwrap_or_else(|| now.handed.clone());
+        let handed = handed.map_or_else(|| now.handed.clone(), |handed| in_their_places(&now.handed, handed));
         let made = make(&roots, node.as_ref(), &handed, now.made.own.generation + 1)?;
         *now = Now { roots, node, handed, made };
         Ok(())
     }
 }
 
+/// Those that are handed over now, each in the place that it had, and others behind all that there ever were.
+fn in_their_places(before: &[Option<Identity>], mut handed: Vec<Identity>) -> Vec<Option<Identity>> {
+    let same = |one: &Identity, other: &Identity| one.facts.user == other.facts.user;
+    let kept = before.iter().map(|before| {
+        let place = handed.iter().position(|one| before.as_ref().is_some_and(|before| same(before, one)))?;
+        Some(handed.remove(place))
+    });
+    let mut places: Vec<Option<Identity>> = kept.collect();
+    places.extend(handed.into_iter().map(Some));
+    places
+}
+
 fn make(
     roots: &Arc<RootCertStore>,
     node: Option<&Identity>,
-    handed: &[Identity],
+    handed: &[Option<Identity>],
     generation: u64,
 ) -> Result<Made> {
     let tls = |identity: Option<&Identity>| {
@@ -135,7 +152,10 @@ fn make(
     };
     Ok(Made {
         node: node.map(|identity| tls(Some(identity))).transpose()?,
-        handed: handed.iter().map(|identity| tls(Some(identity))).collect::<Result<_>>()?,
+        handed: handed
+            .iter()
+            .map(|identity| identity.as_ref().map(|identity| tls(Some(identity))).transpose())
+            .collect::<Result<_>>()?,
         own: tls(None)?,
     })
 }

@@ -65,8 +65,8 @@ impl Callers {
     /// Somebody called; whether with another credential than the last time.
     pub fn called(&self, who: &Who) -> bool {
         let mut known = lock(&self.0);
-        let before = known.get(&who.identity).map(|before| before.authorization.clone());
-        if before.as_ref() == Some(&who.authorization) {
+        let before = known.get(&who.identity).map(|before| (before.credential, before.authorization.clone()));
+        if before.as_ref() == Some(&(who.credential, who.authorization.clone())) {
             return false;
         }
         if known.len() < MOST || before.is_some() {
