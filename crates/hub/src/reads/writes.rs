@@ -7,12 +7,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use hyper::{Method, Request, Response, StatusCode, Uri};
+use serde_json::{Value, json};
 use view::{Key, ResourceId, Shown};
-use wire::media::{Form, negotiate};
+use wire::media::{self, Form, negotiate};
+use wire::object::{Object, with_resource_version};
 use wire::versions::{NotMapped, Reference, map_references, map_versions};
-use wire::{Status, Verb};
+use wire::{Encoding, Status, Verb, transcode};
 
 use super::answer::is_kept;
 use super::cloud::Whole;
@@ -77,7 +79,10 @@ impl Reads {
                 Err(e) => return Some(refuse::answer(&e.to_status(asked), &headers)),
             }
         }
+        let dry = is_dry(about, &sent);
         match self.send(who, sent).await {
+            // What was only tried has not happened.
+            Ok(answer) if dry => Some(self.not_taken(&resource, answer)),
             Ok(answer) if whole => Some(self.written(who, about, asked, resource, headers, answer).await),
             Ok(answer) => Some(self.as_it_came(answer)),
             Err(trouble) => Some(self.not_written(asked, &resource, about, &trouble, &headers)),
@@ -170,7 +175,7 @@ impl Reads {
                 self.with(|view| view.deleted(&resource, &key, &details.uid));
             }
             // An object that comes back may be gone or going: its stream tells which.
-            return self.as_it_came(whole);
+            return self.not_taken(&resource, whole);
         }
         let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
         let accepted = negotiate(accept, render::served(&resource))
@@ -200,6 +205,25 @@ impl Reads {
         }
     }
 
+    /// The cloud's answer to a write of which the view takes nothing. Of an overlaid resource the object in it comes under the
+    /// last version that the hub issued: the cloud's own is no version to the hub's clients.
+    fn not_taken(&self, resource: &ResourceId, whole: Whole) -> Response<Body> {
+        let issued = self.lock().issued(resource);
+        let (Some(issued), true, Some((body, encoding))) =
+            (issued, whole.status.is_success(), whole.object())
+        else {
+            return self.as_it_came(whole);
+        };
+        let has_version =
+            Object::parse(&body, encoding).is_ok_and(|object| !object.resource_version().is_empty());
+        let numbered = has_version.then(|| with_resource_version(&body, encoding, &issued.to_string()));
+        let Some(Ok(body)) = numbered else { return self.as_it_came(whole) };
+        let mut headers = whole.headers;
+        headers.remove(CONTENT_ENCODING);
+        headers.remove(CONTENT_LENGTH);
+        self.as_it_came(Whole { headers, body: body.into(), ..whole })
+    }
+
     /// A write that could not be sent, or of which nobody knows whether it was done.
     fn not_written(
         self: &Arc<Self>,
@@ -222,6 +246,24 @@ impl Reads {
         }
         refuse::answer(&refuse::trouble(trouble), headers)
     }
+}
+
+/// Whether a write is only to be tried (`dryRun`), or may be: of options that cannot be read nobody knows.
+fn is_dry(about: &wire::Request, sent: &Sent) -> bool {
+    if about.query.all("dryRun").next().is_some() {
+        return true;
+    }
+    let has_options = matches!(about.verb, Verb::Delete | Verb::DeleteCollection) && !sent.body.is_empty();
+    has_options
+        && options(sent).is_none_or(|options| options.get("dryRun").is_some_and(|dry| *dry != json!([])))
+}
+
+/// The DeleteOptions in a body.
+fn options(sent: &Sent) -> Option<Value> {
+    let content_type = sent.headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    let media::Body::Object(encoding) = media::body(content_type).ok()? else { return None };
+    let json = transcode::transcode(&sent.body, encoding, Encoding::Json).ok()?;
+    serde_json::from_slice(&json.bytes).ok()
 }
 
 /// A write, whole.

@@ -217,8 +217,11 @@ impl World {
                 Ok(Answer::Object(200, kind, object))
             }
             Verb::Delete => {
-                let options = delete_options(&options_in(sent)?, &request.query);
-                Ok(match write::delete(self, through, &key, &options)? {
+                let given = options_in(sent)?;
+                let options = delete_options(&given, &request.query);
+                let dry = request.query.first("dryRun").is_some() || given.get("dryRun").is_some();
+                let delete = if dry { write::try_delete } else { write::delete };
+                Ok(match delete(self, through, &key, &options)? {
                     Deleted::Object(object) => Answer::Object(200, kind, object),
                     Deleted::Status(status) => Answer::Status(status),
                 })

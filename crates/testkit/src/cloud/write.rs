@@ -234,6 +234,27 @@ pub fn delete(
     })
 }
 
+/// What a DELETE would be answered (`dryRun`).
+///
+/// # Errors
+/// As [`delete`].
+pub fn try_delete(
+    world: &mut World,
+    through: Through<'_>,
+    key: &Key,
+    options: &DeleteOptions,
+) -> Result<Deleted, Status> {
+    let old = world.store.get(key).ok_or_else(|| through.absent())?;
+    let now = world.now;
+    Ok(match through.with(world, |write| patch::delete(&old, write, options, now))? {
+        Deletion::Removed(_) if !key.is_in("", "pods", "") => {
+            let uid = text(&old, "metadata.uid");
+            Deleted::Status(Status::deleted(through.of.group_resource(), &key.name, &uid))
+        }
+        _ => Deleted::Object(old),
+    })
+}
+
 /// The options of a DELETE: its body, which may be nothing, and the query.
 pub fn delete_options(body: &Value, query: &wire::request::Query) -> DeleteOptions {
     let mut options = DeleteOptions::of(body);
