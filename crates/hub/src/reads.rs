@@ -209,9 +209,10 @@ impl Reads {
     }
 
     fn wrote(self: &Arc<Self>, came: Progress) {
-        self.with(|view| match came.flushed {
-            true => view.flushed(came.log, came.number),
-            false => view.written(came.log, came.number),
+        self.with(|view| match (came.stored, came.flushed) {
+            (false, _) => view.given_up(came.log, came.number),
+            (true, true) => view.flushed(came.log, came.number),
+            (true, false) => view.written(came.log, came.number),
         });
     }
 

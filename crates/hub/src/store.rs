@@ -38,6 +38,8 @@ pub struct Progress {
     pub number: u64,
     /// Whether they survive a power cut, or are only with the kernel.
     pub flushed: bool,
+    /// Whether they are in the log at all, and not given up because it takes nothing.
+    pub stored: bool,
 }
 
 /// Both logs.
@@ -109,9 +111,9 @@ impl Store {
             Record::Delete { key } => batch.delete(key),
         });
         let progress = self.progress.clone();
-        self.half(log).submit(batch, flush, move || {
+        self.half(log).submit(batch, flush, move |stored| {
             // Nobody listens any more when the hub ends.
-            let _ = progress.send(Progress { log, number, flushed: flush });
+            let _ = progress.send(Progress { log, number, flushed: flush, stored });
         });
     }
 
@@ -121,7 +123,7 @@ impl Store {
             Some(value) => Batch::new().put_sealed(key, value),
             None => Batch::new().delete(key),
         };
-        self.keep.submit(batch, false, || {});
+        self.keep.submit(batch, false, |_| {});
     }
 
     /// The record of the hub's own under this key; `None` if there is none, or it cannot be read.
@@ -233,17 +235,18 @@ impl Half {
         MaybeReader(self.open.as_ref().ok().map(|open| open.reader.clone()))
     }
 
-    /// Hands a batch over; `done` is called when it has come as far as asked, or never will: a full disk stops caching, not
-    /// serving.
-    fn submit(&self, batch: Batch, flush: bool, done: impl FnOnce() + Send + 'static) {
-        let Ok(open) = &self.open else { return done() };
+    /// Hands a batch over; `done` is called when it has come as far as asked, or never will, and is told which: a full disk
+    /// stops caching, not serving.
+    fn submit(&self, batch: Batch, flush: bool, done: impl FnOnce(bool) + Send + 'static) {
+        let Ok(open) = &self.open else { return done(false) };
         let until = if flush { Durability::Flushed } else { Durability::Written };
-        let log = self.log;
+        let (log, stopped) = (self.log, open.stopped.clone());
         let done = Box::new(move |result: std::result::Result<(), Arc<objects::Error>>| {
+            let stored = result.is_ok() && !stopped.load(Ordering::Relaxed);
             if let Err(e) = result {
                 tracing::error!("the log {log:?}: {e}");
             }
-            done();
+            done(stored);
         });
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.push_back(Job { batch, until, done });
@@ -262,7 +265,7 @@ impl Half {
     /// Hands over what had to wait.
     fn pump(&self) {
         if !self.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
-            self.submit(Batch::new(), false, || {});
+            self.submit(Batch::new(), false, |_| {});
         }
     }
 

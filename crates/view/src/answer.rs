@@ -160,11 +160,12 @@ impl View {
         if let Some(refusal) = unselectable(ask.resource, &scope) {
             return if self.online { Answer::Forward } else { Answer::Refuse(refusal) };
         }
-        let collection = self.collection(ask.resource);
-        if !(ask.granted || collection.marks.grant_set(ask.who, &scope)) {
+        // Nothing is kept for a name that somebody only asks for.
+        let known = self.collections.get(ask.resource);
+        if !(ask.granted || known.is_some_and(|collection| collection.marks.grant_set(ask.who, &scope))) {
             return if self.online { Answer::Verify } else { Answer::Refuse(not_here(ask.resource)) };
         }
-        let known = collection.marks.counted_since(&scope);
+        let known = self.collection(ask.resource).marks.counted_since(&scope);
         self.wish(ask.resource, ask.who, &scope, ask.now);
         let with_state = options.send_initial_events == Some(true);
         let Some(since) = known else {

@@ -18,6 +18,9 @@ use crate::view::{View, Wish};
 
 /// How long a stream outlives its last client.
 const LINGER: Duration = Duration::from_secs(300);
+/// How long a credential that the cloud did not take is not tried again: an API server that starts says 401 to tokens that it
+/// takes a moment later.
+const REFUSED: Duration = Duration::from_secs(60);
 /// So many wishes are kept for each resource.
 const MOST_WISHES: usize = 4096;
 
@@ -55,6 +58,10 @@ impl View {
             }
             wishes.retain(|wish| wish.until > now);
         }
+        for refused in self.refused.values_mut() {
+            refused.retain(|_, until| *until > now);
+        }
+        self.refused.retain(|_, refused| !refused.is_empty());
         let resources: BTreeSet<ResourceId> = self.wishes.keys().cloned().collect();
         self.wishes.retain(|_, wishes| !wishes.is_empty());
         for resource in &resources {
@@ -73,7 +80,12 @@ impl View {
             _ => None,
         });
         let wishes = self.wishes.values().flatten().map(|wish| wish.until);
-        streams.chain(wishes).chain(self.watchers.values().filter_map(|watcher| watcher.next_due())).min()
+        let refused = self.refused.values().flat_map(|refused| refused.values().copied());
+        streams
+            .chain(wishes)
+            .chain(refused)
+            .chain(self.watchers.values().filter_map(|watcher| watcher.next_due()))
+            .min()
     }
 
     /// Somebody wants to follow a scope.
@@ -95,8 +107,8 @@ impl View {
     }
 
     fn replan(&mut self, resource: &ResourceId) {
-        let none = BTreeSet::new();
-        let refused = self.refused.get(resource).unwrap_or(&none);
+        let refused: BTreeSet<(Identity, Scope)> =
+            self.refused.get(resource).into_iter().flat_map(|refused| refused.keys().cloned()).collect();
         let wishes = self.wishes.get(resource).map_or(&[][..], Vec::as_slice);
         let demands: Vec<Demand<'_>> =
             wishes.iter().map(|wish| Demand { identity: &wish.identity, scope: &wish.scope }).collect();
@@ -111,7 +123,7 @@ impl View {
                 live: matches!(stream.state, State::Live),
             })
             .collect();
-        let plan = plan(&demands, &running, refused);
+        let plan = plan(&demands, &running, &refused);
         for stream in plan.close {
             self.streams.remove(&stream);
             self.out.effects.push(Effect::Close(stream));
@@ -314,7 +326,8 @@ impl View {
             End::Broken | End::Expired | End::NotServed => {}
             End::Unauthenticated | End::Forbidden => {
                 self.streams.remove(&id);
-                self.refused.entry(resource.clone()).or_default().insert((identity.clone(), scope.clone()));
+                let who = (identity.clone(), scope.clone());
+                self.refused.entry(resource.clone()).or_default().insert(who, now + REFUSED);
                 if why == End::Forbidden {
                     self.refused(&identity, &resource, &scope, Asked::Set);
                 }

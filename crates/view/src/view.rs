@@ -1,6 +1,6 @@
 //! The view: all resources together, and what the hub reports to it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::collection::{Collection, Deletion, From};
@@ -35,7 +35,7 @@ pub struct View {
     pub(crate) streams: BTreeMap<StreamId, Stream>,
     pub(crate) watchers: BTreeMap<WatcherId, Watcher>,
     pub(crate) wishes: BTreeMap<ResourceId, Vec<Wish>>,
-    pub(crate) refused: BTreeMap<ResourceId, BTreeSet<(Identity, Scope)>>,
+    pub(crate) refused: BTreeMap<ResourceId, BTreeMap<(Identity, Scope), Duration>>,
     pub(crate) out: Outlet,
     pub(crate) online: bool,
     pub(crate) next_stream: u64,
@@ -71,8 +71,7 @@ impl View {
         barrier.has_passed(&self.out.progress)
     }
 
-    /// All writes to a log up to this one are with the kernel. A write that was given up because the disk takes nothing
-    /// counts too: a full disk stops caching, not serving.
+    /// All writes to a log up to this one are with the kernel.
     pub fn written(&mut self, log: Log, number: u64) {
         self.out.progress.written(log, number);
         let progress = self.out.progress;
@@ -92,6 +91,14 @@ impl View {
     pub fn flushed(&mut self, log: Log, number: u64) {
         self.written(log, number);
         self.out.progress.flushed(log, number);
+        self.wake_blocked();
+    }
+
+    /// Writes to a log up to this one were given up: the disk takes nothing. Nobody waits for them any more, for a full disk
+    /// stops caching, not serving; and what they were to store stays in memory, since it is nowhere else.
+    pub fn given_up(&mut self, log: Log, number: u64) {
+        self.out.progress.flushed(log, number);
+        self.out.underway.retain(|object| object.log != log || object.number > number);
         self.wake_blocked();
     }
 
@@ -223,13 +230,16 @@ impl View {
     /// A client has another credential now: what the cloud refused to the former is tried again.
     pub fn credential_changed(&mut self, who: &Identity, now: Duration) {
         for refused in self.refused.values_mut() {
-            refused.retain(|(identity, _)| identity != who);
+            refused.retain(|(identity, _), _| identity != who);
         }
         self.tick(now);
     }
 
     /// The cloud refused a client this read with 403. What the same right stood for ends at once.
     pub fn refused(&mut self, who: &Identity, resource: &ResourceId, scope: &Scope, asked: Asked) {
+        if !self.has(resource) {
+            return;
+        }
         self.change(resource, |collection, out| {
             for mark in collection.marks.revoke(who, scope, asked) {
                 collection.store_mark(out, &mark.scope, mark.asked);

@@ -260,3 +260,49 @@ fn a_broken_stream_and_an_empty_list_of_a_stranger_remove_nothing() {
     hub.view.link(false, NOW);
     assert!(matches!(hub.get("kubelet", "x"), Answer::Object { .. }));
 }
+
+#[test]
+fn p4_what_a_full_disk_did_not_take_stays_in_memory() {
+    let slices = ResourceId::new("discovery.k8s.io", "v1", "endpointslices", "");
+    let json = r#"{"kind":"EndpointSlice","apiVersion":"discovery.k8s.io/v1","metadata":{"name":"x","namespace":"a","uid":"u","resourceVersion":"7"}}"#;
+    for stored in [true, false] {
+        let mut hub = Hub::new();
+        let slice = view::read(&slices, json.as_bytes().to_vec(), Encoding::Json).unwrap();
+        let who = hub.kubelet.clone();
+        hub.view.took_list(&who, &slices, &Scope::default(), vec![slice], rv(8));
+        for write in hub.carry_out() {
+            match stored {
+                true => hub.view.flushed(write.log, write.number),
+                false => hub.view.given_up(write.log, write.number),
+            }
+        }
+        let answer = hub.view.list(Hub::ask(&who, &slices), "", &ListOptions::default());
+        let Answer::List(listing) = answer else { panic!("{answer:?}") };
+        assert!(hub.view.has_passed(&listing.after));
+        assert_eq!(listing.objects[0].bytes().is_none(), stored, "only what a log has is let go of");
+    }
+}
+
+#[test]
+fn p6_a_credential_that_was_not_taken_once_is_tried_again() {
+    let (mut hub, stream) = Hub::with(&[pod("x", "u1", 900, "Running")]);
+    hub.began("1");
+    hub.view.ended(stream, view::End::Unauthenticated, NOW, 7);
+    hub.settle();
+    assert!(hub.opened.is_empty(), "not at once");
+    let due = hub.view.next_tick().unwrap();
+    hub.view.tick(due.max(NOW + Duration::from_secs(60)));
+    hub.settle();
+    assert_eq!(hub.opened.len(), 1, "an API server that starts says 401 to everybody");
+}
+
+#[test]
+fn nothing_is_kept_of_names_that_are_only_asked_for() {
+    let mut hub = Hub::new();
+    hub.view.link(true, NOW);
+    let (who, odd) = (hub.kubelet.clone(), ResourceId::new("g", "v1", "odds", ""));
+    let watch = ListOptions { watch: true, ..ListOptions::default() };
+    assert!(matches!(hub.view.watch(Hub::ask(&who, &odd), "", &watch), Answer::Verify));
+    hub.view.refused(&who, &odd, &Scope::default(), view::Asked::Set);
+    assert!(!hub.view.has(&odd));
+}

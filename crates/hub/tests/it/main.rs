@@ -10,4 +10,5 @@ mod link;
 mod node_certificate;
 mod process;
 mod reads;
+mod reads_hostile;
 mod streams;

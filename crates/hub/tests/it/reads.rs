@@ -8,14 +8,14 @@ use testkit::relay::Mode;
 
 use crate::bench::{Answer, Bench, Client, NODE, next};
 
-const OWN_NODE: &str = "/api/v1/nodes?fieldSelector=metadata.name%3Dedge-1";
-const OWN_PODS: &str = "/api/v1/pods?fieldSelector=spec.nodeName%3Dedge-1";
-const SERVICES: &str = "/api/v1/services";
+pub const OWN_NODE: &str = "/api/v1/nodes?fieldSelector=metadata.name%3Dedge-1";
+pub const OWN_PODS: &str = "/api/v1/pods?fieldSelector=spec.nodeName%3Dedge-1";
+pub const SERVICES: &str = "/api/v1/services";
 const CONFIG: &str = "/api/v1/namespaces/default/configmaps?fieldSelector=metadata.name%3Dsettings";
 const SECRET: &str = "/api/v1/namespaces/default/secrets/password";
 const PROTOBUF: (&str, &str) = ("accept", "application/vnd.kubernetes.protobuf");
 
-fn pod(name: &str) -> Value {
+pub fn pod(name: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": "default", "name": name, "labels": {"app": "a"}},
         "spec": {"nodeName": NODE, "containers": [{"name": "c", "image": "i"}]},
@@ -24,7 +24,7 @@ fn pod(name: &str) -> Value {
 }
 
 /// A cloud with what a node needs, and a hub that cuts nobody off yet.
-async fn bench() -> Bench {
+pub async fn bench() -> Bench {
     let bench = Bench::new().await;
     let node = || Rule::user(&format!("system:node:{NODE}")).can(&["get", "list", "watch"]);
     bench.cloud.allow(node().on("", &["configmaps", "secrets"]));
@@ -45,32 +45,32 @@ async fn bench() -> Bench {
 }
 
 /// Cuts the link; the hub knows.
-async fn cut(bench: &Bench) {
+pub async fn cut(bench: &Bench) {
     bench.cloud.link().switch(Mode::Refuse).await.unwrap();
     bench.cloud.link().reset();
     bench.judges(false).await;
 }
 
 /// Another hub on the same state.
-async fn restart(bench: Bench) -> Bench {
+pub async fn restart(bench: Bench) -> Bench {
     let Bench { cloud, daemon, config, scratch } = bench;
     daemon.stop().await;
     let daemon = Daemon::begin(config.clone(), Given::default()).unwrap();
     Bench { cloud, daemon, config, scratch }
 }
 
-async fn list(client: &mut Client, path: &str) -> Answer {
+pub async fn list(client: &mut Client, path: &str) -> Answer {
     let answer = client.get(path, &[]).await;
     assert_eq!(answer.code, 200, "{path}: {answer:?}");
     answer
 }
 
-fn names(list: &Value) -> Vec<&str> {
+pub fn names(list: &Value) -> Vec<&str> {
     list["items"].as_array().unwrap().iter().map(|item| item["metadata"]["name"].as_str().unwrap()).collect()
 }
 
 /// Follows a set from the version of `answer`.
-async fn watch(client: &mut Client, path: &str, answer: &Answer) -> hyper::body::Incoming {
+pub async fn watch(client: &mut Client, path: &str, answer: &Answer) -> hyper::body::Incoming {
     let rv = answer.json()["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
     let path = format!(
         "{path}{}watch=true&allowWatchBookmarks=true&resourceVersion={rv}",
