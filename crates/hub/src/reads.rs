@@ -13,6 +13,7 @@ mod gate;
 mod learn;
 mod path;
 mod render;
+mod rights;
 mod tokens;
 mod who;
 mod writes;
@@ -67,6 +68,7 @@ pub struct Reads {
     documents: documents::Documents,
     bearers: bearer::Bearers,
     budget: budget::Budget,
+    rights: rights::Rights,
     /// Answers under way.
     pub(crate) under_way: Arc<UnderWay>,
     node: String,
@@ -100,6 +102,7 @@ impl Reads {
             documents: documents::Documents::default(),
             bearers: bearer::Bearers::default(),
             budget: budget::Budget::default(),
+            rights: rights::Rights::default(),
             under_way: Arc::default(),
             node: node.to_owned(),
             stopping: AtomicBool::new(false),
@@ -261,9 +264,12 @@ impl Reads {
         (self.lock().watches(), lock(&self.streams).len())
     }
 
-    /// Ends every client's watch in order.
+    /// Ends every client's watch in order, and the hub's own streams: another hub may open the logs next.
     pub fn end_watches(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+        for (_, (_, stream)) in lock(&self.streams).drain() {
+            stream.abort();
+        }
         for (_, waker) in lock(&self.wakers).drain() {
             waker.wake();
         }

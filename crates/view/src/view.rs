@@ -133,6 +133,19 @@ impl View {
         self.collections.contains_key(resource)
     }
 
+    /// Whether the cloud granted somebody this set, as far as is known.
+    pub fn grants(&self, who: &Identity, resource: &ResourceId, scope: &Scope) -> bool {
+        self.collections.get(resource).is_some_and(|own| own.marks.grant_set(who, scope))
+    }
+
+    /// Whether an object is the present one of its name, as the cloud has it.
+    pub fn is_present(&self, resource: &ResourceId, object: &Object) -> bool {
+        let entry = self.collections.get(resource).and_then(|own| own.entries.get(&object.header.key));
+        entry.and_then(|entry| entry.cloud.as_ref()).is_some_and(|cloud| {
+            cloud.header.rv == object.header.rv && cloud.header.uid() == object.header.uid()
+        })
+    }
+
     /// The cloud answered a write of a client with this object. It is shown at once.
     pub fn wrote(&mut self, resource: &ResourceId, object: Object) {
         self.change(resource, |collection, out| collection.upsert(out, object, From::Answer));

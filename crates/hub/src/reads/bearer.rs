@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -23,8 +24,9 @@ use crate::store::OWN;
 
 /// Behind [`OWN`], begins the keys of these records.
 const BEARER: u8 = b'b';
-/// So many are remembered.
+/// So many are remembered, and so many of one holder: kubelet has each of a pod's tokens renewed every hour.
 const MOST: usize = 4096;
+const EACH: usize = 8;
 /// For so long a token counts as taken while the cloud can be asked (design §6.1).
 const BELIEVED: Duration = Duration::from_secs(300);
 
@@ -38,12 +40,15 @@ struct Bearer {
     pod: Option<(String, String, String)>,
     /// When the cloud last took it, on the view's clock; never since the hub started if `None`.
     taken: Option<Duration>,
+    /// Tells which of two was told of later.
+    order: u64,
 }
 
 /// The tokens that the cloud has taken.
 #[derive(Default)]
 pub struct Bearers {
     known: Mutex<HashMap<Print, Bearer>>,
+    order: AtomicU64,
     lots: RandomState,
 }
 
@@ -75,12 +80,26 @@ fn holder(token: &[u8], print: &Print) -> Bearer {
         };
         let identity = Identity::new(&format!("serviceaccount {namespace:?} {account:?} {uid:?} {issuer:?}"));
         let pod = pod.map(|(name, uid)| (namespace, name, uid));
-        Some(Bearer { identity, pod, taken: None })
+        Some(Bearer { identity, pod, taken: None, order: 0 })
     });
     of_account.unwrap_or_else(|| {
         let hex: String = print.iter().map(|byte| format!("{byte:02x}")).collect();
-        Bearer { identity: Identity::new(&format!("token {hex}")), pod: None, taken: None }
+        Bearer { identity: Identity::new(&format!("token {hex}")), pod: None, taken: None, order: 0 }
     })
+}
+
+/// Which tokens make room for another one of this holder.
+fn outdated(known: &HashMap<Print, Bearer>, by: &Bearer) -> Vec<Print> {
+    let of_holder = |one: &Bearer| one.identity == by.identity && one.pod == by.pod;
+    let mut own: Vec<(u64, Print)> =
+        known.iter().filter(|(_, one)| of_holder(one)).map(|(print, one)| (one.order, *print)).collect();
+    own.sort_unstable();
+    let mut gone: Vec<Print> =
+        own.iter().take((own.len() + 1).saturating_sub(EACH)).map(|(_, print)| *print).collect();
+    if gone.is_empty() && known.len() >= MOST {
+        gone.extend(known.iter().min_by_key(|(_, one)| one.order).map(|(print, _)| *print));
+    }
+    gone
 }
 
 impl Bearers {
@@ -95,7 +114,9 @@ impl Bearers {
             let part = |at: usize| Some(pod.get(at)?.as_str()?.to_owned());
             Some((part(0)?, part(1)?, part(2)?))
         });
-        lock(&self.known).insert(print, Bearer { identity, pod, taken: None });
+        let order = value.get("order").and_then(Value::as_u64).unwrap_or(0);
+        self.order.fetch_max(order, Ordering::Relaxed);
+        lock(&self.known).insert(print, Bearer { identity, pod, taken: None, order });
     }
 
     /// Whether two tokens are told apart, for connections.
@@ -173,18 +194,21 @@ impl Reads {
         let mut known = lock(&self.bearers.known);
         let before = known.get(&print);
         let news = before.is_none_or(|before| before.identity != bearer.identity);
-        if news && known.len() >= MOST {
-            tracing::warn!("no more tokens are known than {MOST}");
-            return;
-        }
+        let order = self.bearers.order.fetch_add(1, Ordering::Relaxed) + 1;
         if news {
             let value = serde_json::json!({
                 "identity": bearer.identity.as_str(),
                 "pod": bearer.pod.as_ref().map(|(namespace, name, uid)| [namespace, name, uid]),
+                "order": order,
             });
             self.store.write_own([&[OWN, BEARER][..], &print].concat(), Some(value.to_string().into_bytes()));
         }
-        known.insert(print, Bearer { taken, ..bearer });
+        let outdated = if news { outdated(&known, &bearer) } else { Vec::new() };
+        known.insert(print, Bearer { taken, order, ..bearer });
+        for print in outdated {
+            known.remove(&print);
+            self.store.write_own([&[OWN, BEARER][..], &print].concat(), None);
+        }
     }
 
     fn disown(&self, print: &Print) {
@@ -234,5 +258,28 @@ mod tests {
             assert_ne!(one.identity, of(&other).identity);
         }
         assert_ne!(of(b"opaque").identity, of(b"opaque2").identity, "an opaque token stands for itself");
+    }
+
+    #[test]
+    fn p4_the_newest_tokens_of_each_holder_are_remembered() {
+        let mut known = HashMap::new();
+        let bearer = |pod: usize, order: u64| Bearer {
+            identity: Identity::new("sa"),
+            pod: Some(("ns".into(), pod.to_string(), "u".into())),
+            taken: None,
+            order,
+        };
+        for order in 0..20_000_u64 {
+            let one = bearer(usize::try_from(order % 600).unwrap(), order);
+            for print in outdated(&known, &one) {
+                known.remove(&print);
+            }
+            known.insert(print(&order.to_le_bytes()), one);
+        }
+        assert_eq!(known.len(), MOST);
+        for pod in 0..600 {
+            let own = known.values().filter(|one| one.pod == bearer(pod, 0).pod);
+            assert!(own.map(|one| one.order).max().unwrap() >= 20_000 - 600, "the newest of {pod}");
+        }
     }
 }

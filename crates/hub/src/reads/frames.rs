@@ -96,6 +96,12 @@ impl Watching {
                 Some(bytes) => {
                     self.rendering.event(&mut self.ready, EventType::Added, &bytes, object.encoding, first)
                 }
+                // A state that lacks an object says that there is none.
+                None if self.reads.lock().is_present(&self.resource, object) => {
+                    let text = format!("{} cannot be read from the disk", object.header.key);
+                    Err(Failed::Status(Status::unavailable(text)))
+                }
+                // Its change follows.
                 None => Ok(()),
             },
             Frame::Event(event, change) => {

@@ -45,7 +45,8 @@ pub enum What {
 }
 
 impl Read<'_> {
-    fn scope(&self) -> Scope {
+    /// What is asked for.
+    pub(super) fn scope(&self) -> Scope {
         match &self.what {
             What::Object(key) => Scope::single(key),
             What::Set(scope, _) => scope.clone(),
@@ -108,6 +109,9 @@ impl Reads {
     /// Whether the view knows the answer now.
     fn learn(self: &Arc<Self>, read: &Read<'_>, whole: &Whole, whole_objects: bool) -> bool {
         let (who, resource) = (&read.who.identity, &read.resource);
+        if whole.status == StatusCode::OK {
+            self.rights.granted(who, resource, &read.scope(), self.now());
+        }
         match whole.status {
             StatusCode::OK if whole_objects => {}
             StatusCode::NOT_FOUND => {
@@ -162,10 +166,15 @@ impl Reads {
         }
     }
 
-    /// Finds out whether the cloud grants a caller a set.
-    pub(super) async fn verify(self: &Arc<Self>, read: &Read<'_>) -> Step {
+    /// Finds out whether the cloud grants a caller a set, by asking for `of` it.
+    pub(super) async fn verify(
+        self: &Arc<Self>,
+        read: &Read<'_>,
+        of: &Scope,
+        parameters: &[(&str, &str)],
+    ) -> Step {
         let (who, resource, scope) = (&read.who.identity, &read.resource, read.scope());
-        let target = path::read(resource, &scope, &[("limit", "1")]);
+        let target = path::read(resource, of, parameters);
         let mut headers = read.headers.clone();
         headers.extend(self.own_headers(resource));
         let whole = match self.ask_whole(read.who, &target, headers).await {
@@ -179,6 +188,7 @@ impl Reads {
                 if let Some(list) = list {
                     self.learn_kind(resource, list.kind.strip_suffix("List").unwrap_or_default());
                 }
+                self.rights.granted(who, resource, &scope, self.now());
                 self.with(|view| view.granted(who, resource, &scope));
                 Step::Again { fresh: false }
             }

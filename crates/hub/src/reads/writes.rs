@@ -4,8 +4,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Limited};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use hyper::{Method, Request, Response, StatusCode, Uri};
@@ -17,6 +17,7 @@ use wire::versions::{NotMapped, Reference, map_references, map_versions};
 use wire::{Encoding, Status, Verb, transcode};
 
 use super::answer::is_kept;
+use super::budget::Share;
 use super::cloud::Whole;
 use super::learn::{Read, What};
 use super::{Reads, Who, render};
@@ -27,6 +28,8 @@ use crate::refuse;
 
 /// The largest body of a write (`apiserver:pkg/server/config.go`, `MaxRequestBodyBytes`).
 const MOST: usize = 3 << 20;
+/// Up to this length a body takes no share of the memory for whole answers: a status, a lease, an event.
+const SMALL: usize = 64 << 10;
 
 /// Subresources whose writes are answered with the object itself.
 const WHOLE: [&str; 6] = ["", "status", "ephemeralcontainers", "resize", "finalize", "approval"];
@@ -64,7 +67,7 @@ impl Reads {
         if !(whole || numbered || is_token) {
             return None;
         }
-        let mut sent = match collect(who, request.take()?).await {
+        let (mut sent, _share) = match self.collect(who, request.take()?).await {
             Ok(sent) => sent,
             Err(refusal) => return Some(refusal),
         };
@@ -205,6 +208,28 @@ impl Reads {
         }
     }
 
+    /// A write, whole, and the memory that it takes.
+    async fn collect(&self, who: &Who, request: Request<Incoming>) -> Result<(Sent, Share), Response<Body>> {
+        let (parts, mut incoming) = request.into_parts();
+        let mut headers = headers::onward(parts.headers, who.credential, false);
+        let (mut body, mut share) = (BytesMut::new(), Share::default());
+        while let Some(frame) = incoming.frame().await {
+            let frame = frame.map_err(|e| refuse::answer(&Status::bad_request(e.to_string()), &headers))?;
+            let Ok(piece) = frame.into_data() else { continue };
+            let size = body.len() + piece.len();
+            if size > MOST {
+                return Err(refuse::answer(&Status::too_large("limit is 3145728"), &headers));
+            }
+            if size > SMALL && !self.budget.enlarge(&who.identity, &mut share, size).await {
+                return Err(refuse::answer(&refuse::trouble(&Trouble::TooMany), &headers));
+            }
+            body.extend_from_slice(&piece);
+        }
+        headers.remove(CONTENT_LENGTH);
+        let target = parts.uri.into_parts().path_and_query.map(Uri::from).unwrap_or_default();
+        Ok((Sent { method: parts.method, target, headers, body: body.freeze() }, share))
+    }
+
     /// The cloud's answer to a write of which the view takes nothing. Of an overlaid resource the object in it comes under the
     /// last version that the hub issued: the cloud's own is no version to the hub's clients.
     fn not_taken(&self, resource: &ResourceId, whole: Whole) -> Response<Body> {
@@ -264,20 +289,4 @@ fn options(sent: &Sent) -> Option<Value> {
     let media::Body::Object(encoding) = media::body(content_type).ok()? else { return None };
     let json = transcode::transcode(&sent.body, encoding, Encoding::Json).ok()?;
     serde_json::from_slice(&json.bytes).ok()
-}
-
-/// A write, whole.
-async fn collect(who: &Who, request: Request<Incoming>) -> Result<Sent, Response<Body>> {
-    let (parts, incoming) = request.into_parts();
-    let mut headers = headers::onward(parts.headers, who.credential, false);
-    let body = match Limited::new(incoming, MOST).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(e) if e.is::<http_body_util::LengthLimitError>() => {
-            return Err(refuse::answer(&Status::too_large("limit is 3145728"), &headers));
-        }
-        Err(e) => return Err(refuse::answer(&Status::bad_request(e.to_string()), &headers)),
-    };
-    headers.remove(CONTENT_LENGTH);
-    let target = parts.uri.into_parts().path_and_query.map(Uri::from).unwrap_or_default();
-    Ok(Sent { method: parts.method, target, headers, body })
 }

@@ -149,3 +149,30 @@ async fn p8_users_that_were_handed_over_stay_themselves_when_files_change() {
     until("the stream again", || bench.cloud.watches() == 1).await;
     assert!(bench.cloud.requests().iter().all(|seen| seen.user != "bob"), "{:?}", bench.cloud.requests());
 }
+
+#[tokio::test]
+async fn p8_what_the_cloud_takes_away_a_watch_over_anothers_stream_does_not_show() {
+    let bench = bench().await;
+    let rule = || Rule::user("system:serviceaccount:a:b").can(&["list", "watch"]).on("", &["services"]);
+    bench.cloud.allow(rule());
+    let mine = format!("Bearer {}", bench.cloud.token(&User::service_account("a", "b", "uid-1")));
+    let mut pod = bench.client(None).await;
+    assert_eq!(pod.get(SERVICES, &[("authorization", &mine)]).await.code, 200);
+    let mut kubelet = bench.as_kubelet().await;
+    let answer = list(&mut kubelet, SERVICES).await;
+    let _body = watch(&mut kubelet, SERVICES, &answer).await;
+    until("kubelet's stream", || bench.cloud.watches() == 1).await;
+    // A hub that starts anew does not know how long ago it was granted.
+    let bench = restart(bench).await;
+    bench.judges(true).await;
+    let mut kubelet = bench.as_kubelet().await;
+    let answer = list(&mut kubelet, SERVICES).await;
+    let _body = watch(&mut kubelet, SERVICES, &answer).await;
+    bench.cloud.world(|world| world.rules.retain(|one| format!("{one:?}").contains("system:node")));
+    let mut pod = bench.client(None).await;
+    for query in ["?watch=true&resourceVersion=0", "?resourceVersion=0"] {
+        let answer =
+            pod.send("GET", &format!("{SERVICES}{query}"), &[("authorization", &mine)], "").await.unwrap();
+        assert_eq!(answer.status(), 403, "{query}");
+    }
+}
