@@ -65,6 +65,11 @@ impl Marks {
         self.0.iter_mut()
     }
 
+    /// How many there are of single names.
+    pub fn singles(&self) -> usize {
+        self.0.iter().filter(|mark| mark.asked == Asked::Single).count()
+    }
+
     pub fn find(&self, scope: &Scope, asked: Asked) -> Option<&Mark> {
         self.0.iter().find(|mark| mark.scope == *scope && mark.asked == asked)
     }

@@ -17,6 +17,9 @@ use crate::stream::Stream;
 use crate::version::{CloudRv, Shown};
 use crate::watch::{Watcher, WatcherId};
 
+/// So many single names of a resource are remembered to be absent.
+const MOST_SINGLES: usize = 2048;
+
 /// A client's wish to follow a scope, kept for a while after its last request so that a client that restarts finds its
 /// stream still open.
 #[derive(Debug)]
@@ -194,6 +197,8 @@ impl View {
                     collection.delete(out, key, Deletion::after(cloud.header.rv));
                 }
                 Some(_) => {}
+                // Names that are not there are as many as anybody can think of.
+                None if had.is_none() && collection.marks.singles() >= MOST_SINGLES => {}
                 None => {
                     let mark = collection.marks.entry(&scope, Asked::Single);
                     mark.complete = true;

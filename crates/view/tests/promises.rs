@@ -306,3 +306,15 @@ fn nothing_is_kept_of_names_that_are_only_asked_for() {
     hub.view.refused(&who, &odd, &Scope::default(), view::Asked::Set);
     assert!(!hub.view.has(&odd));
 }
+
+#[test]
+fn names_that_are_not_there_take_no_more_than_so_much() {
+    let mut hub = Hub::new();
+    let (who, maps) = (hub.kubelet.clone(), ResourceId::new("", "v1", "configmaps", ""));
+    let mut stored = 0;
+    for number in 0..3000 {
+        hub.view.took_absence(&who, &maps, &Key::new("a", &format!("n{number}")));
+        stored += hub.carry_out().len();
+    }
+    assert!((1000..3000).contains(&stored), "{stored}");
+}

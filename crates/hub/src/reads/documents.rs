@@ -20,9 +20,11 @@ use crate::store::OWN;
 
 /// Behind [`OWN`], begins the keys of these records.
 const DOCUMENT: u8 = b'd';
-/// Larger documents are not kept, and not more of them.
+/// Larger documents are not kept, not more of them, not more in all, and no more readers of each.
 const MOST_BYTES: usize = 6 << 20;
 const MOST: usize = 256;
+const MOST_IN_ALL: usize = 32 << 20;
+const MOST_READERS: usize = 64;
 
 /// What these paths say is the same for all who may ask.
 fn is_document(path: &str) -> bool {
@@ -38,6 +40,7 @@ fn is_health(path: &str) -> bool {
 struct Known {
     /// A digest of type and body.
     print: u64,
+    bytes: usize,
     readers: BTreeSet<String>,
 }
 
@@ -48,8 +51,9 @@ pub struct Documents {
     prints: RandomState,
 }
 
-fn key(target: &str, accept: &str) -> Vec<u8> {
-    [&[OWN, DOCUMENT][..], target.as_bytes(), b"\0", accept.as_bytes()].concat()
+/// What stands in a query does not change a document: a time-out, or the digest that the client expects.
+fn key(path: &str, accept: &str) -> Vec<u8> {
+    [&[OWN, DOCUMENT][..], path.as_bytes(), b"\0", accept.as_bytes()].concat()
 }
 
 /// A record: a line of JSON, then the body.
@@ -74,7 +78,7 @@ impl Documents {
         }
         if let Some((readers, content_type, body)) = parse(value) {
             let print = self.prints.hash_one((content_type.as_str(), body));
-            lock(&self.known).insert(key.to_vec(), Known { print, readers });
+            lock(&self.known).insert(key.to_vec(), Known { print, bytes: body.len(), readers });
         }
     }
 
@@ -85,13 +89,20 @@ impl Documents {
         }
         let print = self.prints.hash_one((content_type, body));
         let mut documents = lock(&self.known);
-        if documents.len() >= MOST && !documents.contains_key(key) {
+        let others = documents.iter().filter(|(other, _)| *other != key).map(|(_, known)| known.bytes);
+        let room = others.sum::<usize>() + body.len() <= MOST_IN_ALL;
+        if !room || (documents.len() >= MOST && !documents.contains_key(key)) {
             return None;
         }
-        let known =
-            documents.entry(key.to_vec()).or_insert_with(|| Known { print: 0, readers: BTreeSet::new() });
-        let news = known.readers.insert(who.identity.as_str().to_owned()) || known.print != print;
-        known.print = print;
+        let known = documents.entry(key.to_vec()).or_insert_with(|| Known {
+            print: 0,
+            bytes: 0,
+            readers: BTreeSet::new(),
+        });
+        let reads =
+            known.readers.len() < MOST_READERS && known.readers.insert(who.identity.as_str().to_owned());
+        let news = reads || known.print != print;
+        (known.print, known.bytes) = (print, body.len());
         news.then(|| record(&known.readers, content_type, body))
     }
 }
@@ -118,7 +129,7 @@ impl Reads {
             return None;
         }
         let accept = brought.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-        let key = key(target, accept);
+        let key = key(&about.path, accept);
         let mut headers = headers::onward(brought.clone(), who.credential, false);
         headers.remove(CONTENT_LENGTH);
         let trouble = match self.ask_whole(who, target, headers).await {
@@ -128,7 +139,10 @@ impl Reads {
                     && let Some(body) = whole.plain()
                     && let Some(record) = self.documents.learn(&key, who, content_type, &body)
                 {
-                    self.store.write_own(key, Some(record));
+                    self.store.write_own(key.clone(), Some(record));
+                }
+                if whole.status == StatusCode::FORBIDDEN {
+                    self.keep_from(who, &key);
                 }
                 return Some(self.as_it_came(whole));
             }
@@ -143,6 +157,22 @@ impl Reads {
             };
             refuse::answer(&status, brought)
         }))
+    }
+
+    /// The cloud does not show this to somebody any more.
+    fn keep_from(&self, who: &Who, key: &[u8]) {
+        let readers = {
+            let mut documents = lock(&self.documents.known);
+            let Some(known) = documents.get_mut(key) else { return };
+            if !known.readers.remove(who.identity.as_str()) {
+                return;
+            }
+            known.readers.clone()
+        };
+        let Some(stored) = self.store.own(key) else { return };
+        if let Some((_, content_type, body)) = parse(&stored) {
+            self.store.write_own(key.to_vec(), Some(record(&readers, &content_type, body)));
+        }
     }
 
     fn kept_document(&self, who: &Who, key: &[u8]) -> Option<Response<Body>> {

@@ -176,3 +176,14 @@ async fn p8_what_the_cloud_takes_away_a_watch_over_anothers_stream_does_not_show
         assert_eq!(answer.status(), 403, "{query}");
     }
 }
+
+#[tokio::test]
+async fn a_document_is_kept_once_whatever_its_query_says() {
+    let bench = bench().await;
+    let mut kubelet = bench.as_kubelet().await;
+    for number in 0..10 {
+        assert_eq!(kubelet.get(&format!("/version?x={number}"), &[]).await.code, 200);
+    }
+    cut(&bench).await;
+    assert_eq!(kubelet.get("/version?timeout=32s", &[]).await.code, 200);
+}
