@@ -101,7 +101,8 @@ fn report(cluster: &mut Cluster<'_>, online: &[Duration], offline: &[Duration]) 
         sorted.get(sorted.len() / 2).map_or(0, Duration::as_millis)
     };
     let (with, without) = (middle(offline), middle(online));
-    let percent = with * 100 / without.max(1);
+    // Rounded up: a limit is not met by what is cut off.
+    let percent = (with * 100).div_ceil(without.max(1));
     let seconds = |times: &[Duration]| -> String {
         times.iter().map(|time| format!("{:.2}", time.as_secs_f64())).collect::<Vec<_>>().join(", ")
     };
