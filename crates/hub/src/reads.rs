@@ -11,6 +11,7 @@ mod follow;
 mod frames;
 mod gate;
 mod learn;
+mod lists;
 mod path;
 mod render;
 mod rights;
@@ -69,6 +70,7 @@ pub struct Reads {
     bearers: bearer::Bearers,
     budget: budget::Budget,
     rights: rights::Rights,
+    lists: lists::Lists,
     /// Answers under way.
     pub(crate) under_way: Arc<UnderWay>,
     node: String,
@@ -103,6 +105,7 @@ impl Reads {
             bearers: bearer::Bearers::default(),
             budget: budget::Budget::default(),
             rights: rights::Rights::default(),
+            lists: lists::Lists::default(),
             under_way: Arc::default(),
             node: node.to_owned(),
             stopping: AtomicBool::new(false),
@@ -186,6 +189,7 @@ impl Reads {
         let mut forget = tokio::time::interval(FORGET);
         self.tell_link();
         loop {
+            self.lists.forget(self.now());
             let due = self.lock().next_tick().map_or(TICK, |due| due.saturating_sub(self.now())).min(TICK);
             tokio::select! {
                 _ = verdict.changed() => {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use hyper::Response;
 use hyper::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use view::{Answer, Ask, Barrier, Key, Listing, Object, ResourceId, Scope, WatcherId};
@@ -121,7 +122,8 @@ impl Reads {
             self.passed(&after).await;
             if let Some(bytes) = self.bytes(&read.resource, &object) {
                 let share = Share::default();
-                let render = |rendering: &Rendering| rendering.object(&bytes, object.encoding);
+                let render =
+                    |rendering: &Rendering| rendering.object(&bytes, object.encoding).map(Bytes::from);
                 return self.rendered(read, about, share, render).ok();
             }
         }
@@ -240,24 +242,36 @@ impl Reads {
     ) -> Step {
         self.passed(after).await;
         let Some(bytes) = self.bytes(&read.resource, object) else { return Step::Again { fresh } };
-        let render = |rendering: &Rendering| rendering.object(&bytes, object.encoding);
+        let render = |rendering: &Rendering| rendering.object(&bytes, object.encoding).map(Bytes::from);
         step(self.rendered(read, about, Share::default(), render), &read.headers)
     }
 
     async fn list(&self, read: &Read<'_>, about: &Request, listing: &Listing, fresh: bool) -> Step {
         self.passed(&listing.after).await;
+        let rv = listing.rv.to_string();
+        if let Some(bytes) = self.lists.get(&read.resource, &read.accepted, listing, &rv, self.now()) {
+            let Some(share) = self.share(read, bytes.len()).await else { return too_many(read) };
+            return step(self.rendered(read, about, share, |_| Ok(bytes)), &read.headers);
+        }
         let bytes = |object: &Object| Some((self.bytes(&read.resource, object)?, object.encoding));
         let objects: Option<Vec<Kept>> = listing.objects.iter().map(bytes).collect();
         // The log has a newer one of them by now.
         let Some(objects) = objects else { return Step::Again { fresh } };
-        let mut share = Share::default();
         let size = objects.iter().map(|(bytes, _)| bytes.len()).sum();
-        if !self.budget.enlarge(&read.who.identity, &mut share, size).await {
-            return Step::Answer(refuse::answer(&refuse::trouble(&Trouble::TooMany), &read.headers));
-        }
-        let rv = listing.rv.to_string();
-        let rendered = self.rendered(read, about, share, |rendering| rendering.list(&objects, &rv));
+        let Some(share) = self.share(read, size).await else { return too_many(read) };
+        let rendered = self.rendered(read, about, share, |rendering| {
+            let bytes = Bytes::from(rendering.list(&objects, &rv)?);
+            let made = (bytes.clone(), self.now());
+            self.lists.keep(&read.resource, &read.accepted, listing, rv, made);
+            Ok(bytes)
+        });
         step(rendered, &read.headers)
+    }
+
+    /// The right to hold `size` bytes for a caller; `None` if he has too many under way.
+    async fn share(&self, read: &Read<'_>, size: usize) -> Option<Share> {
+        let mut share = Share::default();
+        self.budget.enlarge(&read.who.identity, &mut share, size).await.then_some(share)
     }
 
     /// A watch, or one that says only why there is none.
@@ -302,14 +316,18 @@ impl Reads {
         read: &Read<'_>,
         about: &Request,
         share: Share,
-        render: impl FnOnce(&Rendering) -> Result<Vec<u8>, Failed>,
+        render: impl FnOnce(&Rendering) -> Result<Bytes, Failed>,
     ) -> Result<Response<Body>, Failed> {
         let rendering = self.rendering(read, about)?;
         let bytes = render(&rendering)?;
-        let mut response = Response::new(self.body(bytes.into(), share));
+        let mut response = Response::new(self.body(bytes, share));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(rendering.content_type()));
         Ok(response)
     }
+}
+
+fn too_many(read: &Read<'_>) -> Step {
+    Step::Answer(refuse::answer(&refuse::trouble(&Trouble::TooMany), &read.headers))
 }
 
 fn step(rendered: Result<Response<Body>, Failed>, headers: &HeaderMap) -> Step {
