@@ -14,6 +14,7 @@ mod node_direct;
 mod node_figures;
 mod node_hub;
 mod node_informers;
+mod node_view_figures;
 mod openyurt;
 mod patch_differential;
 mod rollback;
@@ -37,7 +38,7 @@ pub struct Options {
 }
 
 /// Every scenario, in the order in which `all` plays them, with what it shows.
-pub const ALL: [(&str, &str); 23] = [
+pub const ALL: [(&str, &str); 24] = [
     ("ipam", "pods keep their addresses through restarts, a killed runtime and reboots"),
     ("alternation", "stock host-local and edgekeep-ipam take turns on one dataDir under running pods"),
     ("rollback", "back to stock host-local with pods running and edgekeep-ipam wiped from the node"),
@@ -65,6 +66,10 @@ pub const ALL: [(&str, &str); 23] = [
     ("node-cold-boot-damaged", "the same, offline, after the hub's cache log was damaged at random"),
     ("node-cold-boots", "all of these one at a time, on one node"),
     ("node-boot-figures", "how long a boot takes, cut off with the hub and online without it, in turns"),
+    (
+        "node-view-figures",
+        "what answers from the view cost beside the API server's: time, memory, disk, bytes over the link",
+    ),
     (
         "node-informers",
         "informers behind the hub over fifty cuts, and clients that cross between hub and cloud",
@@ -95,6 +100,7 @@ pub async fn run(name: &str, dir: &RunDir, options: &Options, checks: &mut Check
             node_cold_boot::run(cold_boot, dir, options, checks).await
         }
         "node-boot-figures" => node_cold_boot::figures::run(dir, options, checks).await,
+        "node-view-figures" => node_view_figures::run(dir, options, checks).await,
         "node-informers" => node_informers::run(dir, options, checks).await,
         "node-direct" => node_direct::run(dir, options, checks).await,
         "patch-differential" => patch_differential::run(dir, options, checks).await,
