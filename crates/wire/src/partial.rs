@@ -91,7 +91,7 @@ fn json_metadata<'a>(object: &Object<'a>) -> Option<&'a [u8]> {
     metadata.starts_with(b"{").then_some(metadata)
 }
 
-fn object_meta() -> Result<Message, Error> {
+pub(crate) fn object_meta() -> Result<Message, Error> {
     let meta =
         Kind::find("meta.k8s.io", "v1", KIND).and_then(|kind| kind.message().field("metadata")?.message());
     meta.ok_or(Error::UnknownKind { api_version: "meta.k8s.io/v1".to_owned(), kind: KIND.to_owned() })

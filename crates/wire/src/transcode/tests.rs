@@ -105,6 +105,22 @@ fn p5_fields_outside_the_table_are_noticed_in_both_encodings_at_any_depth() {
 }
 
 #[test]
+fn p4_the_empty_cluster_name_of_servers_up_to_1_23_is_no_field_that_is_newer_than_the_table() {
+    let object = |number: u32, value: &[u8]| {
+        let mut raw = Vec::new();
+        push_message(&mut raw, 1, |out| push_bytes(out, number, value));
+        proto::envelope("v1", "Pod", &raw)
+    };
+    assert!(to_json(&object(15, b"")).unwrap().complete);
+    assert_eq!(has_unknown_fields(&object(15, b""), Encoding::Protobuf), Ok(false));
+    assert!(
+        !to_json(&object(15, b"edge")).unwrap().complete,
+        "it was never used; what it says would be lost"
+    );
+    assert!(!to_json(&object(16, b"")).unwrap().complete, "an empty message may mean something");
+}
+
+#[test]
 fn values_of_the_wrong_kind_are_refused_with_their_place() {
     let refused = |json: &str| {
         let object = format!(r#"{{"kind":"Pod","apiVersion":"v1",{json}}}"#);

@@ -5,8 +5,12 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::{Error, MAX_DEPTH, output_limit, special};
 use crate::json;
+use crate::partial;
 use crate::proto::{self, FieldValue, Fields};
 use crate::schema::{Cardinality, Codec, FieldRow, MAX_FIELDS, Message, Scalar};
+
+/// The number of `ObjectMeta.clusterName`.
+const CLUSTER_NAME: u32 = 15;
 
 /// Appends a message; `head` is its `apiVersion` and `kind`. The result says whether every field was known.
 pub(super) fn message(
@@ -41,6 +45,15 @@ impl Span {
     fn is_empty(self) -> bool {
         self.start == self.end
     }
+}
+
+/// Whether a field that the table does not know says nothing: up to 1.23 every `ObjectMeta` has a `clusterName`, which has
+/// always been empty (`api:` apimachinery meta/v1/types.go), and text is written whether it is empty or not. Of other
+/// fields even an empty one may mean something.
+fn is_retired(message: Message, number: u32, value: &FieldValue<'_>) -> bool {
+    number == CLUSTER_NAME
+        && matches!(value, FieldValue::Bytes([]))
+        && partial::object_meta().is_ok_and(|meta| meta == message)
 }
 
 impl Writer<'_> {
@@ -107,8 +120,9 @@ impl Writer<'_> {
         let mut start = 0;
         while let Some(field) = fields.next() {
             let end = fields.position();
-            match message.numbered(field?.0) {
-                None => self.complete = false,
+            let (number, value) = field?;
+            match message.numbered(number) {
+                None => self.complete &= is_retired(message, number, &value),
                 Some((place, row)) => {
                     let Some(span) = spans.get_mut(place) else { continue };
                     if span.is_empty() {
