@@ -209,7 +209,7 @@ impl Collection {
 
     /// Keeps the same version of an object in JSON from now on, if the protobuf that is kept of it has fields that the table
     /// does not know: from JSON nothing gets lost on the way to whoever reads JSON.
-    fn recode(&mut self, out: &mut Outlet, object: Object) {
+    pub fn recode(&mut self, out: &mut Outlet, object: Object) {
         let key = object.header.key.clone();
         let Some(entry) = self.entries.get(&key).filter(|entry| entry.epoch == self.epoch) else { return };
         let (Some(cloud), None) = (&entry.cloud, &entry.over) else { return };

@@ -24,6 +24,8 @@ impl Collection {
             self.upsert(out, object, From::Stream);
         } else if self.is_newer(&object) {
             reading.held.push(object);
+        } else {
+            self.recode(out, object);
         }
     }
 
@@ -176,7 +178,11 @@ impl Collection {
             }
             return;
         }
-        let held = objects.into_iter().filter(|object| self.is_newer(object)).collect();
+        let (held, same): (Vec<Object>, Vec<Object>) =
+            objects.into_iter().partition(|object| self.is_newer(object));
+        for object in same {
+            self.recode(out, object);
+        }
         self.complete(out, Reading { seen, held }, scope, rv);
     }
 

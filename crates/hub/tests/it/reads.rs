@@ -338,6 +338,8 @@ async fn p4_what_is_newer_than_the_table_is_shown_whole_in_every_encoding_or_not
     let one = "/api/v1/namespaces/default/pods/one";
     let whole = |answer: &Answer| answer.json()["spec"]["fromTheFuture"] == json!({"a": 1});
     // Another reader, in another encoding, while the cloud can be asked, and then no more.
+    let answer = kubelet.get(OWN_PODS, &[]).await;
+    assert_eq!(answer.json()["items"][0]["spec"]["fromTheFuture"], json!({"a": 1}), "{answer:?}");
     for path in [one, "/api/v1/namespaces/default/pods/one?resourceVersion=0"] {
         let answer = kubelet.get(path, &[]).await;
         assert!(whole(&answer), "{answer:?}");
