@@ -1,6 +1,6 @@
 //! The objects of one resource: what the cloud has, what is laid over it, and what clients were shown of that.
 //!
-//! Every change goes through `show`, which numbers it, has it stored, and puts it into the history. Invariants:
+//! What clients are shown of a change is `show.rs`. Invariants:
 //! - an object never goes back to an older version, whichever way the older one comes in;
 //! - of an overlaid resource whatever comes in is shown at once, under a view RV that says in which order;
 //! - of every other resource clients are shown changes in the cloud's own order, so that each of them can go on at the
@@ -10,18 +10,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use wire::Encoding;
-
-use crate::decode::numbered;
-use crate::effect::{Effect, Trouble};
-use crate::history::{Draft, History};
+use crate::effect::Effect;
+use crate::history::History;
 use crate::mark::{Asked, Mark, Marks};
 use crate::numbers::Sequence;
-use crate::object::{Body, Header, Object};
-use crate::outlet::{Outlet, Underway};
-use crate::persist::{Barrier, Record};
-use crate::policy::{Log, Policy};
-use crate::record::{self, Stored};
+use crate::object::{Header, Object};
+use crate::outlet::Outlet;
+use crate::persist::Barrier;
+use crate::record;
 use crate::resource::{Key, ResourceId};
 use crate::scope::Scope;
 use crate::tombstone::{Tombstone, Tombstones};
@@ -207,37 +203,6 @@ impl Collection {
         true
     }
 
-    /// Keeps the same version of an object in JSON from now on, if the protobuf that is kept of it has fields that the table
-    /// does not know: from JSON nothing gets lost on the way to whoever reads JSON.
-    pub fn recode(&mut self, out: &mut Outlet, object: Object) {
-        let key = object.header.key.clone();
-        let Some(entry) = self.entries.get(&key).filter(|entry| entry.epoch == self.epoch) else { return };
-        let (Some(cloud), None) = (&entry.cloud, &entry.over) else { return };
-        let same = cloud.header.rv == object.header.rv && cloud.is_same(&object);
-        let encodings = (cloud.encoding, object.encoding);
-        if !same || encodings != (Encoding::Protobuf, Encoding::Json) {
-            return;
-        }
-        let kept = out.with_bytes(&self.id, cloud);
-        let newer = kept.as_ref().and_then(Object::bytes).is_some_and(|bytes| {
-            wire::transcode::has_unknown_fields(bytes, Encoding::Protobuf).unwrap_or(true)
-        });
-        if !newer {
-            return;
-        }
-        let shown = entry.shown.filter(|_| self.id.is_overlaid());
-        let object = shown.map_or(object.clone(), |shown| numbered(object, shown));
-        if let Some(log) = out.policy.log_of(&self.id) {
-            let record = self.object_record(out, &key, &object, shown, false);
-            let (number, _) = out.persist(log, record.into_iter().collect(), false);
-            let (resource, key, version) = (self.id.clone(), key.clone(), object.header.rv.get());
-            out.underway.push_back(Underway { log, number, resource, key, version });
-        }
-        if let Some(entry) = self.entries.get_mut(&key) {
-            entry.cloud = Some(object);
-        }
-    }
-
     fn is_news(&self, object: &Object) -> bool {
         let (key, rv) = (&object.header.key, object.header.rv);
         if let Some(tomb) = self.tombs.get(key) {
@@ -409,13 +374,9 @@ impl Collection {
         let after = entry.visible().cloned();
         match (&before, &after) {
             (None, None) => {}
-            (Some(old), None) => {
-                let gone = out.with_bytes(&self.id, old);
-                self.push(out, key, Some(old), None, gone, (Shown::stored(0), None), Barrier::default());
-            }
+            (Some(old), None) => self.hide(out, key, old),
             (Some(old), Some(new)) if !old.is_same(new) => {
-                let gone = out.with_bytes(&self.id, old);
-                self.push(out, key, Some(old), None, gone, (Shown::stored(0), None), Barrier::default());
+                self.hide(out, key, old);
                 self.show(out, key, None, after, None);
             }
             _ => {
@@ -425,154 +386,6 @@ impl Collection {
         }
         if self.entries.get(key).is_some_and(|entry| entry.cloud.is_none() && entry.over.is_none()) {
             self.entries.remove(key);
-        }
-    }
-
-    /// Numbers, stores and shows an object in place of what was shown before.
-    fn show(
-        &mut self,
-        out: &mut Outlet,
-        key: &Key,
-        old: Option<Object>,
-        new: Option<Object>,
-        at: Option<(Shown, Option<Shown>)>,
-    ) {
-        let Some(new) = new else { return };
-        let overlaid = self.id.is_overlaid();
-        let shown = if overlaid { self.number(out) } else { Shown::cloud(new.header.rv) };
-        let new = if overlaid { numbered(new, shown) } else { new };
-        let laid = self.entries.get(key).is_some_and(|entry| entry.over.is_some());
-        let mut barrier = Barrier::default();
-        let log = out.policy.log_of(&self.id).filter(|_| !laid);
-        if let Some(log) = log {
-            let must_flush =
-                out.policy.must_flush(&self.id, old.as_ref().map(|old| &*old.header), Some(&new.header));
-            let record = self.object_record(out, key, &new, overlaid.then_some(shown), false);
-            let (number, written) = out.persist(log, record.into_iter().collect(), must_flush);
-            barrier = written;
-            let (resource, version) = (self.id.clone(), new.header.rv.get());
-            out.underway.push_back(Underway { log, number, resource, key: key.clone(), version });
-        }
-        // Bytes of the old object are needed only by whom it leaves.
-        let may_leave = old.as_ref().filter(|old| !same_for_selectors(&old.header, &new.header));
-        let gone = may_leave.and_then(|old| out.with_bytes(&self.id, old));
-        if let Some(entry) = self.entries.get_mut(key) {
-            match (&mut entry.over, &mut entry.cloud) {
-                (Some(over), _) => over.object = Some(new.clone()),
-                (None, cloud) => *cloud = Some(new.clone()),
-            }
-        }
-        self.push_numbered(
-            out,
-            key,
-            old.as_ref(),
-            Some(new),
-            gone,
-            at.unwrap_or((shown, None)),
-            barrier,
-            None,
-        );
-    }
-
-    /// As [`Self::push_numbered`], under a view RV of its own where the resource is overlaid.
-    #[allow(clippy::too_many_arguments, reason = "what an event is made of")]
-    fn push(
-        &mut self,
-        out: &mut Outlet,
-        key: &Key,
-        old: Option<&Object>,
-        new: Option<Object>,
-        gone: Option<Object>,
-        at: (Shown, Option<Shown>),
-        barrier: Barrier,
-    ) {
-        let at = if self.id.is_overlaid() { (self.number(out), None) } else { at };
-        self.push_numbered(out, key, old, new, gone, at, barrier, None);
-    }
-
-    /// Puts a change into the history.
-    #[allow(clippy::too_many_arguments, reason = "what an event is made of")]
-    pub(crate) fn push_numbered(
-        &mut self,
-        out: &mut Outlet,
-        key: &Key,
-        old: Option<&Object>,
-        new: Option<Object>,
-        gone: Option<Object>,
-        (shown, until): (Shown, Option<Shown>),
-        mut barrier: Barrier,
-        leaves: Option<Scope>,
-    ) {
-        barrier.merge(self.sequence.barrier(&out.progress));
-        self.barrier.merge(barrier);
-        let gone = gone.map(|gone| numbered(gone, shown));
-        let old = old.map(|old| Arc::clone(&old.header));
-        let entry = self.entries.get_mut(key);
-        let left = match (&leaves, entry) {
-            (None, Some(entry)) => std::mem::take(&mut entry.left),
-            _ => Vec::new(),
-        };
-        let stays = leaves.is_some();
-        let mut told = None;
-        let mut until = until;
-        if !self.id.is_overlaid() {
-            let headers: Vec<&Header> =
-                old.as_deref().into_iter().chain(new.as_ref().map(|new| &*new.header)).collect();
-            told = self.told(&headers, &left, leaves.as_ref());
-            if let Some(told) = told.filter(|told| *told >= shown) {
-                until = until.max(Some(told.next()));
-            }
-        }
-        let draft = Draft { key: key.clone(), shown, until, old, left, leaves, new, gone, barrier };
-        let index = self.history.push(draft, told, out.limits);
-        if let Some(entry) = self.entries.get_mut(key).filter(|_| !stays) {
-            (entry.shown, entry.stamp) = (Some(shown), index + 1);
-        }
-    }
-
-    /// The next view RV.
-    pub(crate) fn number(&mut self, out: &mut Outlet) -> Shown {
-        if let Some(up_to) = self.sequence.block_due() {
-            let record = record::put_reserved(&self.id, up_to);
-            let (_, written) = out.persist(Log::Keep, vec![record], true);
-            self.sequence.reserved(up_to, written, &out.progress);
-        }
-        let issued = self.sequence.issue(self.seen);
-        if issued.above_cloud && self.seen.is_some() && !std::mem::replace(&mut self.warned, true) {
-            out.report(Trouble::CloudTooYoung { resource: self.id.clone(), issued: issued.rv });
-        }
-        Shown::view(issued.rv)
-    }
-
-    fn store_beneath(&mut self, out: &mut Outlet, key: &Key, object: &Object) {
-        if let Some(log) = out.policy.log_of(&self.id) {
-            let record = self.object_record(out, key, object, None, false);
-            let (_, barrier) = out.persist(log, record.into_iter().collect(), false);
-            self.barrier.merge(barrier);
-        }
-    }
-
-    pub(crate) fn object_record(
-        &self,
-        out: &Outlet,
-        key: &Key,
-        object: &Object,
-        shown: Option<Shown>,
-        ahead: bool,
-    ) -> Option<Record> {
-        let bytes = object.bytes()?.to_vec();
-        let (epoch, encoding, cloud) = (self.epoch, object.encoding, object.header.rv);
-        let stored = Stored { epoch, ahead, encoding, cloud, shown, bytes };
-        Some(record::put_object(&self.id, key, &stored, out.policy.is_secret(&self.id)))
-    }
-
-    /// Lets go of the bytes of an object that lies in a log in this version.
-    pub fn release(&mut self, policy: &Policy, key: &Key, version: u64) {
-        let Some(entry) = self.entries.get_mut(key) else { return };
-        let cloud = entry.cloud.as_mut().filter(|cloud| cloud.header.rv.get() == version);
-        let ours = |cloud: &&mut Object| entry.over.is_none() && !policy.is_held(&self.id, &cloud.header);
-        if let Some(cloud) = cloud.filter(ours) {
-            cloud.body = Body::Stored;
         }
     }
 
@@ -626,10 +439,4 @@ pub(crate) fn shown_at(by: &Deletion, cloud: &Object) -> (Shown, Option<Shown>) 
         // Behind everything that was told of the object itself.
         Some(told) => (told.max(Some(Shown::cloud(cloud.header.rv))).unwrap_or(rv).min(rv), Some(rv)),
     }
-}
-
-/// Whether no selector can tell two versions of an object apart.
-fn same_for_selectors(old: &Header, new: &Header) -> bool {
-    let (old, new) = (old.parts(), new.parts());
-    old == new
 }

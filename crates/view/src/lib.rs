@@ -30,6 +30,7 @@ mod record;
 mod resource;
 mod restore;
 mod scope;
+mod show;
 mod stream;
 mod tombstone;
 mod upstream;
