@@ -110,8 +110,7 @@ impl Parts {
     }
 
     /// Reads again what can change while the hub runs: authorities, the certificate it shows, handed-over kubeconfigs.
-    /// Where the API servers are is read at the start only.
-    /// Says what of it is left out, if something is.
+    /// Where the API servers are is read at the start only. Says what of it is left out, if something is.
     fn read_again(&self) -> Result<Option<String>> {
         let facts = files::cloud(&self.config)?;
         let trust = files::trust(&self.authority, &facts.authorities)?;
@@ -285,7 +284,7 @@ impl Daemon {
     pub async fn stop(mut self) {
         let _ = self.stop.send(true);
         self.parts.proxy.under_way.end_watches();
-        self.parts.proxy.reads.end_watches();
+        self.parts.proxy.reads.end();
         let patience = Duration::from_secs(self.parts.config.drain_seconds);
         let empty = async {
             while self.parts.clients.count() != (0, 0) {

@@ -37,7 +37,6 @@ use crate::link::State;
 use crate::store::{OwnRecord, Progress, Store};
 pub use frames::Watching;
 pub use gate::Gate;
-pub use tokens::For;
 pub use who::Who;
 
 /// How long nothing happens at most before the view is told that time has passed.
@@ -256,12 +255,6 @@ impl Reads {
         }
     }
 
-    /// The tokens that kubelet was given: for whom, and when they end by their own word.
-    #[must_use]
-    pub fn tokens(&self) -> Vec<(For, Option<String>)> {
-        self.tokens.all()
-    }
-
     /// How many watches clients hold, and how many streams the hub.
     #[must_use]
     pub fn count(&self) -> (usize, usize) {
@@ -269,7 +262,7 @@ impl Reads {
     }
 
     /// Ends every client's watch in order, and the hub's own streams: another hub may open the logs next.
-    pub fn end_watches(&self) {
+    pub fn end(&self) {
         self.stopping.store(true, Ordering::Relaxed);
         for (_, (_, stream)) in lock(&self.streams).drain() {
             stream.abort();

@@ -8,12 +8,12 @@ use wire::status::Status;
 
 use crate::body::Body;
 use crate::cloud::Trouble;
+use crate::proxy::headers;
 
 /// The answer `status` to a request with these headers.
 #[must_use]
 pub fn answer(status: &Status, headers: &HeaderMap) -> Response<Body> {
-    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    let encoding = media::for_status(accept);
+    let encoding = media::for_status(headers::text(headers, ACCEPT));
     let media_type = match encoding {
         Encoding::Json => media::JSON,
         Encoding::Protobuf => media::PROTOBUF,

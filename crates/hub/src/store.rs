@@ -51,10 +51,10 @@ pub struct Store {
 
 struct Half {
     log: Log,
-    /// `None`: nothing is stored; why.
+    /// Or why nothing is stored.
     open: std::result::Result<Open, String>,
     /// What the thread did not take yet, in order.
-    waiting: Arc<Mutex<VecDeque<Job>>>,
+    waiting: Mutex<VecDeque<Job>>,
 }
 
 struct Open {
@@ -141,6 +141,12 @@ impl Store {
         Box::new(Shelves { keep: self.keep.reader(), cache: self.cache.reader() })
     }
 
+    /// Hands over what had to wait for the disk; called when [`Progress`] came.
+    pub fn pump(&self) {
+        self.keep.pump();
+        self.cache.pump();
+    }
+
     /// How the logs are doing: `keep`, `cache`.
     #[must_use]
     pub fn standing(&self) -> [Standing; 2] {
@@ -189,7 +195,7 @@ impl Half {
         loading: &mut Loading,
         own: &mut Vec<OwnRecord>,
     ) -> Result<Half> {
-        let waiting = Arc::default();
+        let waiting = Mutex::default();
         let entropy = crate::tls::random()?;
         let entropy = entropy.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
         let settings = match log {
@@ -280,14 +286,6 @@ impl Half {
             }
             Err(why) => Standing { bytes: 0, failing: Some(why.clone()) },
         }
-    }
-}
-
-impl Store {
-    /// Hands over what had to wait for the disk; called when [`Progress`] came.
-    pub fn pump(&self) {
-        self.keep.pump();
-        self.cache.pump();
     }
 }
 

@@ -15,6 +15,11 @@ const ONE_HOP: [&str; 7] = [
     "te",
 ];
 
+/// The text of a header; empty where there is none, or one that is no text.
+pub fn text(headers: &HeaderMap, name: HeaderName) -> &str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
 /// Whether a request asks to make something else of its connection.
 pub fn wants_upgrade(headers: &HeaderMap) -> bool {
     headers.contains_key(UPGRADE) && connection_names(headers).any(|name| name == UPGRADE)

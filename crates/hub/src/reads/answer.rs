@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use hyper::Response;
 use hyper::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
-use view::{Answer, Ask, Barrier, Key, Listing, Object, ResourceId, Scope, WatcherId};
+use view::{Answer, Ask, Barrier, Identity, Key, Listing, Object, ResourceId, Scope, WatcherId};
 use wire::media::{Accepted, Form, JSON, clauses, negotiate, negotiate_stream};
 use wire::request::{GetOptions, is_path_segment};
 use wire::{Encoding, ListOptions, Request, Status, Verb};
@@ -61,7 +61,7 @@ impl Reads {
             // The cloud knows best how to say what is wrong, and may be newer than this.
             Err(status) => return refused(status),
         };
-        let accept = brought.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+        let accept = headers::text(brought, ACCEPT);
         let served = render::served(&resource);
         let accepted = match &options {
             Options::Watch(_) => negotiate_stream(accept, served),
@@ -113,9 +113,7 @@ impl Reads {
         uid: &str,
     ) -> Option<Response<Body>> {
         for _ in 0..TURNS {
-            let ask = self.ask_of(read, true, true);
-            let answer = self.with(|view| view.get(ask, key, &GetOptions::default()));
-            let Answer::Object { object, after } = answer else { return None };
+            let Answer::Object { object, after } = self.known(&read.resource, key) else { return None };
             if object.header.uid() != uid {
                 return None;
             }
@@ -130,25 +128,22 @@ impl Reads {
         None
     }
 
+    /// What the view has of an object, whoever may read it.
+    pub(super) fn known(self: &Arc<Self>, resource: &ResourceId, key: &Key) -> Answer {
+        let who = Identity::new("");
+        let ask = Ask { who: &who, resource, granted: true, fresh: true, now: self.now(), random: random() };
+        self.with(|view| view.get(ask, key, &GetOptions::default()))
+    }
+
     /// The name of this node, if it is known in the cloud.
     pub(super) fn own_node(self: &Arc<Self>) -> Option<String> {
         let (nodes, key) = (ResourceId::new("", "v1", "nodes", ""), Key::new("", &self.node));
-        let who = Who::node()?;
-        let ask = Ask {
-            who: &who.identity,
-            resource: &nodes,
-            granted: true,
-            fresh: true,
-            now: self.now(),
-            random: random(),
-        };
-        let answer = self.with(|view| view.get(ask, &key, &GetOptions::default()));
-        matches!(answer, Answer::Object { .. }).then(|| self.node.clone())
+        matches!(self.known(&nodes, &key), Answer::Object { .. }).then(|| self.node.clone())
     }
 
-    fn ask_of<'a>(&self, read: &'a Read<'_>, granted: bool, fresh: bool) -> Ask<'a> {
+    fn ask_of<'a>(&self, read: &'a Read<'_>, fresh: bool) -> Ask<'a> {
         let (who, resource) = (&read.who.identity, &read.resource);
-        Ask { who, resource, granted, fresh, now: self.now(), random: random() }
+        Ask { who, resource, granted: false, fresh, now: self.now(), random: random() }
     }
 
     /// Turns a read over until it is answered; `None` if what is there has just turned out to be newer than the table, and
@@ -174,7 +169,7 @@ impl Reads {
                     return Some(refusal);
                 }
             }
-            let ask = self.ask_of(read, false, fresh);
+            let ask = self.ask_of(read, fresh);
             let answer = self.with(|view| match options {
                 Options::Get(key, options) => view.get(ask, key, options),
                 Options::List(options) => view.list(ask, namespace, options),

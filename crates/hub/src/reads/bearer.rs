@@ -155,7 +155,7 @@ impl Reads {
                         self.disown(&print);
                         return Err(self.as_it_came(whole));
                     }
-                    Ok(whole) if whole.status.as_u16() < 429 => {
+                    Ok(whole) if whole.status == StatusCode::OK => {
                         self.own(print, bearer.clone(), Some(self.now()));
                         bearer
                     }

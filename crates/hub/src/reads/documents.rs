@@ -128,7 +128,7 @@ impl Reads {
         if !is_document(&about.path) {
             return None;
         }
-        let accept = brought.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+        let accept = headers::text(brought, ACCEPT);
         let key = key(&about.path, accept);
         let mut headers = headers::onward(brought.clone(), who.credential, false);
         headers.remove(CONTENT_LENGTH);

@@ -8,14 +8,14 @@ use bytes::Bytes;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde_json::Value;
-use view::{Answer, Ask, Key, ResourceId};
+use view::{Answer, Key, ResourceId};
 use wire::media::{self, Encoding};
-use wire::request::GetOptions;
 use wire::{Resource, Status, transcode};
 
 use super::writes::Sent;
-use super::{Reads, Who, lock, random};
+use super::{Reads, Who, lock};
 use crate::body::Body;
+use crate::proxy::headers;
 use crate::refuse;
 use crate::store::OWN;
 
@@ -98,28 +98,19 @@ impl Tokens {
     pub fn find(&self, of: &For) -> Option<(Encoding, Bytes)> {
         lock(&self.0).get(of).cloned()
     }
-
-    /// All of them: for whom, and until when they say they are good.
-    pub fn all(&self) -> Vec<(For, Option<String>)> {
-        lock(&self.0)
-            .iter()
-            .map(|(of, (encoding, bytes))| (of.clone(), status(*encoding, bytes, "expirationTimestamp")))
-            .collect()
-    }
 }
 
-/// A text of the status of a TokenRequest.
-fn status(encoding: Encoding, bytes: &[u8], name: &str) -> Option<String> {
+/// The token in an answered TokenRequest.
+fn token_in(encoding: Encoding, bytes: &[u8]) -> Option<String> {
     let json = transcode::transcode(bytes, encoding, Encoding::Json).ok()?;
-    let token: Value = serde_json::from_slice(&json.bytes).ok()?;
-    token.get("status")?.get(name)?.as_str().map(str::to_owned)
+    let request: Value = serde_json::from_slice(&json.bytes).ok()?;
+    request.get("status")?.get("token")?.as_str().map(str::to_owned)
 }
 
 impl Reads {
     /// Answers a TokenRequest: the cloud's token, or the last one for the same.
     pub(super) async fn token(self: &Arc<Self>, who: &Who, asked: &Resource, sent: &Sent) -> Response<Body> {
-        let content_type =
-            sent.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let content_type = headers::text(&sent.headers, CONTENT_TYPE);
         let of = match media::body(content_type) {
             Ok(media::Body::Object(encoding)) if who.is_kubelet() => For::of(asked, &sent.body, encoding),
             _ => None,
@@ -133,7 +124,7 @@ impl Reads {
         match self.send(who, copy).await {
             Ok(whole) => {
                 if let (Some((body, encoding)), StatusCode::CREATED) = (whole.object(), whole.status) {
-                    if let Some(token) = status(encoding, &body, "token") {
+                    if let Some(token) = token_in(encoding, &body) {
                         self.gave(&token);
                     }
                     if let Some(of) = of {
@@ -163,8 +154,7 @@ impl Reads {
     /// The last token for the same.
     fn again(&self, of: &For, headers: &HeaderMap) -> Option<Response<Body>> {
         let (encoding, bytes) = lock(&self.tokens.0).get(of)?.clone();
-        let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-        let accepted = media::negotiate(accept, media::Served::BuiltIn).ok()?;
+        let accepted = media::negotiate(headers::text(headers, ACCEPT), media::Served::BuiltIn).ok()?;
         let bytes = match transcode::transcode(&bytes, encoding, accepted.encoding) {
             Ok(made) => made.bytes,
             Err(e) => return Some(refuse::answer(&Status::internal_error(&e.to_string()), headers)),
@@ -188,17 +178,8 @@ impl Reads {
 
     /// Whether it is known that there is no pod any more with this name and uid.
     pub(super) fn is_gone(self: &Arc<Self>, namespace: &str, name: &str, uid: &str) -> bool {
-        let Some(node) = Who::node() else { return false };
         let (pods, key) = (ResourceId::new("", "v1", "pods", namespace), Key::new(namespace, name));
-        let ask = Ask {
-            who: &node.identity,
-            resource: &pods,
-            granted: true,
-            fresh: true,
-            now: self.now(),
-            random: random(),
-        };
-        match self.with(|view| view.get(ask, &key, &GetOptions::default())) {
+        match self.known(&pods, &key) {
             Answer::Object { object, .. } => object.header.uid() != uid,
             Answer::Refuse(status) => status.code == 404,
             _ => false,

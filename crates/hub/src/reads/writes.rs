@@ -100,22 +100,19 @@ impl Reads {
         resource: &ResourceId,
         sent: &Sent,
     ) -> Result<Option<Bytes>, NotMapped> {
-        let content_type =
-            sent.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let content_type = headers::text(&sent.headers, CONTENT_TYPE);
         let of_set = about.verb == Verb::DeleteCollection;
         let key = Key::new(&asked.namespace, &asked.name);
         let mut version = |text: &str| {
             let shown = Shown::parse(text).filter(|_| !of_set)?;
             self.lock().cloud_version(resource, &key, shown).map(|(_, rv)| rv.to_string())
         };
-        if resource.resource() == "events" {
-            let mut reference = |to: &Reference, text: &str| self.referred(to, text);
-            return Ok(match map_references(about, content_type, &sent.body, &mut reference)? {
-                Cow::Borrowed(_) => None,
-                Cow::Owned(body) => Some(body.into()),
-            });
-        }
-        Ok(match map_versions(about, content_type, &sent.body, &mut version)? {
+        let mut reference = |to: &Reference, text: &str| self.referred(to, text);
+        let mapped = match resource.resource() {
+            "events" => map_references(about, content_type, &sent.body, &mut reference)?,
+            _ => map_versions(about, content_type, &sent.body, &mut version)?,
+        };
+        Ok(match mapped {
             Cow::Borrowed(_) => None,
             Cow::Owned(body) => Some(body.into()),
         })
@@ -180,8 +177,7 @@ impl Reads {
             // An object that comes back may be gone or going: its stream tells which.
             return self.not_taken(&resource, whole);
         }
-        let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-        let accepted = negotiate(accept, render::served(&resource))
+        let accepted = negotiate(headers::text(&headers, ACCEPT), render::served(&resource))
             .ok()
             .filter(|accepted| accepted.form == Form::Object);
         let object = view::read(&resource, body.to_vec(), encoding);
@@ -285,7 +281,7 @@ fn is_dry(about: &wire::Request, sent: &Sent) -> bool {
 
 /// The DeleteOptions in a body.
 fn options(sent: &Sent) -> Option<Value> {
-    let content_type = sent.headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    let content_type = headers::text(&sent.headers, CONTENT_TYPE);
     let media::Body::Object(encoding) = media::body(content_type).ok()? else { return None };
     let json = transcode::transcode(&sent.body, encoding, Encoding::Json).ok()?;
     serde_json::from_slice(&json.bytes).ok()

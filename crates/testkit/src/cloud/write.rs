@@ -228,10 +228,15 @@ pub fn delete(
         }
         Deletion::Removed(_) => {
             world.store.delete(key);
-            let uid = text(&old, "metadata.uid");
-            Deleted::Status(Status::deleted(through.of.group_resource(), &key.name, &uid))
+            removed(&through, key, &old)
         }
     })
+}
+
+/// How the removal of an object is answered.
+fn removed(through: &Through<'_>, key: &Key, old: &Value) -> Deleted {
+    let uid = text(old, "metadata.uid");
+    Deleted::Status(Status::deleted(through.of.group_resource(), &key.name, &uid))
 }
 
 /// What a DELETE would be answered (`dryRun`).
@@ -247,10 +252,7 @@ pub fn try_delete(
     let old = world.store.get(key).ok_or_else(|| through.absent())?;
     let now = world.now;
     Ok(match through.with(world, |write| patch::delete(&old, write, options, now))? {
-        Deletion::Removed(_) if !key.is_in("", "pods", "") => {
-            let uid = text(&old, "metadata.uid");
-            Deleted::Status(Status::deleted(through.of.group_resource(), &key.name, &uid))
-        }
+        Deletion::Removed(_) if !key.is_in("", "pods", "") => removed(&through, key, &old),
         _ => Deleted::Object(old),
     })
 }
