@@ -207,10 +207,11 @@ async fn p8_what_kubelet_read_nobody_else_is_shown() {
 }
 
 #[tokio::test]
-async fn p8_secrets_lie_sealed_on_the_disk() {
+async fn p8_secrets_and_tokens_lie_sealed_on_the_disk() {
     let bench = bench().await;
     list(&mut bench.as_kubelet().await, SECRET).await;
     list(&mut bench.as_kubelet().await, CONFIG).await;
+    let (_, given) = give_token(&bench, &mut bench.as_kubelet().await).await;
     let state = bench.config.state_dir.clone();
     bench.daemon.stop().await;
     let mut stored = Vec::new();
@@ -221,7 +222,8 @@ async fn p8_secrets_lie_sealed_on_the_disk() {
     }
     let contains = |text: &str| stored.windows(text.len()).any(|window| window == text.as_bytes());
     assert!(contains("settings"), "the config map is there, so this looks where things are");
-    for text in ["aHVudGVyMi1odW50ZXIy", "hunter2-hunter2"] {
+    let token = given["status"]["token"].as_str().unwrap();
+    for text in ["aHVudGVyMi1odW50ZXIy", "hunter2-hunter2", token] {
         assert!(!contains(text), "{text}");
     }
 }
@@ -259,35 +261,90 @@ async fn a_version_that_the_hub_issued_is_the_clouds_when_it_is_written_back() {
     assert_eq!(answer.code, 409, "a version that the hub did not issue: {answer:?}");
 }
 
-#[tokio::test]
-async fn p4_a_token_that_kubelet_was_given_it_is_given_again_offline() {
-    let bench = bench().await;
-    let mut kubelet = bench.as_kubelet().await;
+const TOKEN: &str = "/api/v1/namespaces/default/serviceaccounts/sa/token";
+const IN_JSON: (&str, &str) = ("content-type", "application/json");
+
+fn token_request(seconds: u32, uid: &str) -> String {
+    let pod = json!({"kind": "Pod", "apiVersion": "v1", "name": "one", "uid": uid});
+    let spec = json!({"audiences": [], "expirationSeconds": seconds, "boundObjectRef": pod});
+    json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}).to_string()
+}
+
+/// Has kubelet be given a token for the pod `one`: the pod's uid, and the answer.
+async fn give_token(bench: &Bench, kubelet: &mut Client) -> (String, Value) {
     let node = Rule::user(&format!("system:node:{NODE}")).can(&["create", "get"]);
     bench.cloud.allow(node.on("", &["serviceaccounts", "serviceaccounts/token"]));
     let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"namespace": "default", "name": "sa"}});
     bench.cloud.put("", "serviceaccounts", account);
-    let pods = list(&mut kubelet, OWN_PODS).await.json();
-    let request = |seconds: u32, uid: &str| {
-        json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": [],
-            "expirationSeconds": seconds, "boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": "one", "uid": uid}}})
-        .to_string()
-    };
-    let path = "/api/v1/namespaces/default/serviceaccounts/sa/token";
-    let uid = pods["items"][0]["metadata"]["uid"].as_str().unwrap();
-    let json = [("content-type", "application/json")];
-    let given = kubelet.ask("POST", path, &json, &request(3607, uid)).await;
+    let pods = list(kubelet, OWN_PODS).await.json();
+    let uid = pods["items"][0]["metadata"]["uid"].as_str().unwrap().to_owned();
+    let given = kubelet.ask("POST", TOKEN, &[IN_JSON], &token_request(3607, &uid)).await;
     assert_eq!(given.code, 201, "{given:?}");
+    (uid, given.json())
+}
+
+fn bearer_of(given: &Value) -> String {
+    format!("Bearer {}", given["status"]["token"].as_str().unwrap())
+}
+
+#[tokio::test]
+async fn p4_a_token_that_kubelet_was_given_it_is_given_again_offline() {
+    let bench = bench().await;
+    let (uid, given) = give_token(&bench, &mut bench.as_kubelet().await).await;
     cut(&bench).await;
     let bench = restart(bench).await;
     let mut kubelet = bench.as_kubelet().await;
-    let again = kubelet.ask("POST", path, &json, &request(3607, uid)).await;
-    assert_eq!((again.code, again.json()), (201, given.json()));
-    assert_eq!(kubelet.ask("POST", path, &json, &request(600, uid)).await.code, 503, "another request");
-    assert_eq!(kubelet.ask("POST", path, &json, &request(3607, "other")).await.code, 503, "another pod");
+    let again = kubelet.ask("POST", TOKEN, &[IN_JSON], &token_request(3607, &uid)).await;
+    assert_eq!((again.code, again.json()), (201, given.clone()));
+    for (seconds, uid) in [(600, uid.as_str()), (3607, "another-pod")] {
+        assert_eq!(kubelet.ask("POST", TOKEN, &[IN_JSON], &token_request(seconds, uid)).await.code, 503);
+    }
     // The pod itself reads what it has read before, and nothing else.
-    let bearer = format!("Bearer {}", given.json()["status"]["token"].as_str().unwrap());
-    assert_eq!(bench.client(None).await.get(OWN_PODS, &[("authorization", &bearer)]).await.code, 503);
+    let headers = [("authorization", bearer_of(&given))];
+    let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+    assert_eq!(bench.client(None).await.get(OWN_PODS, &headers).await.code, 503);
+}
+
+#[tokio::test]
+async fn p8_what_kubelet_was_given_and_told_is_given_and_told_to_nobody_else() {
+    let bench = bench().await;
+    let mut kubelet = bench.as_kubelet().await;
+    let (uid, _) = give_token(&bench, &mut kubelet).await;
+    assert_eq!(kubelet.get("/api/v1", &[]).await.code, 200);
+    let other = Rule::user("system:serviceaccount:kube-system:proxy");
+    bench.cloud.allow(other.can(&["create"]).on("", &["serviceaccounts/token"]));
+    let bearer = format!("Bearer {}", bench.cloud.token(&User::service_account("kube-system", "proxy", "u")));
+    let mine = [("authorization", bearer.as_str()), IN_JSON];
+    let mut proxy = bench.client(None).await;
+    assert_eq!(proxy.get("/version", &mine).await.code, 200, "the hub knows whose the token is");
+    cut(&bench).await;
+    assert_eq!(proxy.get("/version", &mine).await.code, 200);
+    assert_eq!(proxy.get("/api/v1", &mine).await.code, 503, "only kubelet asked that");
+    let answer = proxy.ask("POST", TOKEN, &mine, &token_request(3607, &uid)).await;
+    assert_eq!(answer.code, 503, "only kubelet was given one: {answer:?}");
+}
+
+#[tokio::test]
+async fn p8_a_token_of_a_pod_that_is_gone_is_nobodys_offline() {
+    let bench = bench().await;
+    let mut kubelet = bench.as_kubelet().await;
+    let (_, given) = give_token(&bench, &mut kubelet).await;
+    let user = Rule::user("system:serviceaccount:default:sa");
+    bench.cloud.allow(user.can(&["list"]).on("", &["services"]));
+    let bearer = bearer_of(&given);
+    let mine = [("authorization", bearer.as_str())];
+    let mut pod = bench.client(None).await;
+    assert_eq!(pod.get(SERVICES, &mine).await.code, 200);
+    let answer = list(&mut kubelet, OWN_PODS).await;
+    let mut events = watch(&mut kubelet, OWN_PODS, &answer).await;
+    cut(&bench).await;
+    assert_eq!(pod.get(SERVICES, &mine).await.code, 200, "while its pod is there");
+    bench.cloud.link().switch(Mode::Pass).await.unwrap();
+    bench.judges(true).await;
+    bench.cloud.remove("", "pods", "default", "one");
+    next(&mut events).await.unwrap().unwrap();
+    cut(&bench).await;
+    assert_eq!(pod.get(SERVICES, &mine).await.code, 503);
 }
 
 #[tokio::test]
