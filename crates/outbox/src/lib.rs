@@ -6,7 +6,9 @@
 //! | question | look in |
 //! |---|---|
 //! | what waits, and what is known of it? | `entry.rs` |
+//! | whose is this member, and what does the node make of the cloud's object? | `owned.rs` |
 
 mod entry;
+pub mod owned;
 
 pub use entry::{Base, Entry, Id, What, Writer};
