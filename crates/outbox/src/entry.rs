@@ -1,5 +1,7 @@
 //! One entry of the outbox: what one writer has to tell the cloud about one object.
 
+use std::sync::Arc;
+
 use view::{Identity, Key, ResourceId};
 
 /// Names an entry: an object, by UID, and who wrote it. Two writers' changes of one object are two entries, for each is told
@@ -48,7 +50,7 @@ pub struct Entry {
     /// See there.
     pub last: i64,
     /// The kernel's id of the boot in which the last write was made.
-    pub boot: String,
+    pub boot: Arc<str>,
     /// How many writes are in it.
     pub writes: u64,
     /// Bytes of its record.
@@ -74,6 +76,10 @@ pub enum What {
     },
     /// A whole object that takes the place of the cloud's: the node's CSINode.
     Object,
-    /// An event, with the count of what was folded into it.
-    Event,
+    /// An event: the same thing said often is told once, with its count.
+    Event {
+        /// The names under which it was written, and how often it happened by each; an empty name stands for those that are
+        /// not remembered.
+        names: Vec<(String, i64)>,
+    },
 }

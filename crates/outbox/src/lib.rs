@@ -5,10 +5,22 @@
 //!
 //! | question | look in |
 //! |---|---|
+//! | which writes are taken, and whose? | `allow.rs` |
+//! | what does a write make of an object? | `stage.rs`, and crate `patch` |
 //! | what waits, and what is known of it? | `entry.rs` |
 //! | whose is this member, and what does the node make of the cloud's object? | `owned.rs` |
+//! | what is stored, what is given up first? | `outbox.rs`, `record.rs` |
+//! | when are two events the same? | `events.rs` |
 
+mod allow;
 mod entry;
+pub mod events;
+mod outbox;
 pub mod owned;
+mod record;
+mod stage;
 
+pub use allow::{Allowed, allowed};
 pub use entry::{Base, Entry, Id, What, Writer};
+pub use outbox::{Limits, Outbox, Put, Refused, Stamp, Standing, Token};
+pub use stage::{Asked, Staged, stage};
