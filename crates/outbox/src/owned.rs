@@ -26,7 +26,7 @@ pub fn laid_over(entry: &Entry, local: &Value, fresh: &Value) -> Value {
         (What::State | What::Finished { .. }, ("", "pods")) => pod(local, fresh),
         (What::State, ("", "nodes")) => node(local, fresh),
         (What::Object, _) => object(local, fresh),
-        (What::Event, _) => local.clone(),
+        (What::Event { .. }, _) => local.clone(),
         // Nothing else is staged so; what is not understood is the cloud's.
         (What::State | What::Finished { .. }, _) => fresh.clone(),
     }

@@ -10,7 +10,7 @@ fn entry(resource: &str, what: What) -> Entry {
         ResourceId::new(if resource == "csinodes" { "storage.k8s.io" } else { "" }, "v1", resource, "");
     let id = Id { resource, key: Key::new("", "x"), uid: "u".into(), writer: Writer::Kubelet };
     let base = Base::default();
-    Entry { id, base, what, since: 0, last: 0, boot: String::new(), writes: 1, size: 0 }
+    Entry { id, base, what, since: 0, last: 0, boot: "".into(), writes: 1, size: 0 }
 }
 
 fn a_pod(status: Value) -> Value {
