@@ -9,6 +9,7 @@
 //! | what does a write make of an object? | `stage.rs`, and crate `patch` |
 //! | what waits, and what is known of it? | `entry.rs` |
 //! | whose is this member, and what does the node make of the cloud's object? | `owned.rs` |
+//! | when is the cloud told, what becomes of an entry? | `settle.rs` |
 //! | what is stored, what is given up first? | `outbox.rs`, `record.rs` |
 //! | when are two events the same? | `events.rs` |
 
@@ -18,6 +19,7 @@ pub mod events;
 mod outbox;
 pub mod owned;
 mod record;
+pub mod settle;
 mod stage;
 
 pub use allow::{Allowed, allowed};

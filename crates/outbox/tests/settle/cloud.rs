@@ -1,0 +1,159 @@
+//! A cloud of a few objects, which judges writes as the API server does (crate `patch`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use outbox::settle::{Place, Request};
+use patch::{DeleteOptions, Deletion, Form, Outcome, Release, Served, Write};
+use serde_json::Value;
+use view::{Key, ResourceId};
+use wire::schema::Kind;
+use wire::{Resource, Status};
+
+pub const NODE: &str = "edge";
+
+pub fn place(group: &str, resource: &str, namespace: &str, name: &str) -> Place {
+    (ResourceId::new(group, "v1", resource, namespace), Key::new(namespace, name))
+}
+
+pub fn pod_at(name: &str) -> Place {
+    place("", "pods", "shop", name)
+}
+
+pub fn node_at() -> Place {
+    place("", "nodes", "", NODE)
+}
+
+pub fn text<'o>(object: &'o Value, path: &str) -> &'o str {
+    object.pointer(path).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// What the cloud answers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reply {
+    pub code: u16,
+    pub message: String,
+    pub object: Option<Value>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Cloud {
+    pub rv: u64,
+    pub objects: BTreeMap<Place, Value>,
+    /// Namespaces that are not there.
+    pub lost_namespaces: BTreeSet<String>,
+    /// Resources of which the node may write nothing.
+    pub forbidden: BTreeSet<String>,
+}
+
+impl Cloud {
+    /// Stores an object in a new version.
+    pub fn store(&mut self, place: &Place, mut object: Value) -> Value {
+        self.rv += 1;
+        object["metadata"]["resourceVersion"] = self.rv.to_string().into();
+        self.objects.insert(place.clone(), object.clone());
+        object
+    }
+
+    pub fn edit(&mut self, place: &Place, change: impl FnOnce(&mut Value)) {
+        if let Some(mut object) = self.objects.get(place).cloned() {
+            change(&mut object);
+            self.store(place, object);
+        }
+    }
+
+    pub fn get(&self, place: &Place) -> Option<&Value> {
+        self.objects.get(place)
+    }
+
+    pub fn remove(&mut self, place: &Place) {
+        self.rv += 1;
+        self.objects.remove(place);
+    }
+
+    /// The pods of the node.
+    pub fn pods(&self) -> impl Iterator<Item = (&Place, &Value)> {
+        self.objects.iter().filter(|((resource, _), object)| {
+            resource.resource() == "pods" && text(object, "/spec/nodeName") == NODE
+        })
+    }
+
+    /// Takes a request of the node, at this second since 1970.
+    pub fn take(&mut self, request: &Request, now: i64) -> Reply {
+        let Resource { group, version, namespace, resource, name, .. } = &parse(&request.path);
+        let named = text(&request.body, "/metadata/name");
+        let name = if name.is_empty() { named } else { name };
+        let place = (ResourceId::new(group, version, resource, namespace), Key::new(namespace, name));
+        match self.judge(request, &place, now) {
+            Ok(object) => Reply { code: 200, message: String::new(), object },
+            Err(status) => Reply { code: status.code, message: status.message, object: None },
+        }
+    }
+
+    fn judge(&mut self, request: &Request, place: &Place, now: i64) -> Result<Option<Value>, Status> {
+        let resource = parse(&request.path);
+        let of = resource.group_resource();
+        if self.forbidden.contains(&resource.resource) {
+            return Err(Status::forbidden(of, &resource.name, "it is forbidden"));
+        }
+        if self.lost_namespaces.contains(&resource.namespace) {
+            return Err(Status::not_found(of, &resource.namespace));
+        }
+        if request.method == "POST" {
+            if self.objects.contains_key(place) {
+                return Err(Status::failure(409, "AlreadyExists", "already exists"));
+            }
+            return Ok(Some(self.store(place, request.body.clone())));
+        }
+        let Some(present) = self.objects.get(place).cloned() else {
+            return Err(Status::not_found(of, &resource.name));
+        };
+        let kind = Kind::of_resource(&resource.group, &resource.version, &resource.resource).unwrap();
+        let served = Served::BuiltIn(kind);
+        let write = Write { resource: &resource, served, release: Release::default(), node: Some(NODE) };
+        if request.method == "DELETE" {
+            match patch::delete(&present, &write, &DeleteOptions::of(&request.body), now)? {
+                Deletion::Removed(last) => {
+                    self.remove(place);
+                    return Ok(Some(last));
+                }
+                Deletion::Marked(object) => return Ok(Some(self.store(place, object))),
+                Deletion::Pending(object) => return Ok(Some(object)),
+            }
+        }
+        assert_eq!((request.method, request.content_type), ("PATCH", "application/merge-patch+json"));
+        match patch::patch(&present, &write, Form::Merge, request.body.to_string().as_bytes())? {
+            Outcome::Stored(object) if object == present => Ok(Some(object)),
+            Outcome::Stored(object) => Ok(Some(self.store(place, object))),
+            Outcome::Removed(object) => {
+                self.remove(place);
+                Ok(Some(object))
+            }
+        }
+    }
+}
+
+/// What a path is about.
+pub fn parse(path: &str) -> Resource {
+    let path = path.split('?').next().unwrap_or_default();
+    let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    let (group, rest) = match parts.as_slice() {
+        ["api", rest @ ..] => ("", rest),
+        ["apis", group, rest @ ..] => (*group, rest),
+        other => panic!("no path of the API: {other:?}"),
+    };
+    let (version, rest) = rest.split_first().unwrap();
+    let (namespace, rest) = match rest {
+        ["namespaces", namespace, rest @ ..] => (*namespace, rest),
+        rest => ("", rest),
+    };
+    let part = |at: usize| rest.get(at).copied().unwrap_or_default().to_owned();
+    Resource {
+        group: group.to_owned(),
+        version: (*version).to_owned(),
+        namespace: namespace.to_owned(),
+        resource: part(0),
+        name: part(1),
+        subresource: part(2),
+        rest: String::new(),
+    }
+}
