@@ -10,6 +10,7 @@
 //! | what waits, and what is known of it? | `entry.rs` |
 //! | whose is this member, and what does the node make of the cloud's object? | `owned.rs` |
 //! | when is the cloud told, what becomes of an entry? | `settle.rs` |
+//! | what was sent, merged, dropped, and why? | `report.rs` |
 //! | what is stored, what is given up first? | `outbox.rs`, `record.rs` |
 //! | when are two events the same? | `events.rs` |
 
@@ -19,6 +20,7 @@ pub mod events;
 mod outbox;
 pub mod owned;
 mod record;
+pub mod report;
 pub mod settle;
 mod stage;
 

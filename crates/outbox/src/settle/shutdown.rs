@@ -5,14 +5,12 @@
 
 use serde_json::Value;
 
-use crate::owned::is_terminal;
+/// What kubelet gives as the reason (`pkg/kubelet/nodeshutdown`): for pods that it ended or did not admit, in 1.20 and
+/// 1.21, and for those that it did not admit, later.
+const REASONS: [&str; 2] = ["Shutdown", "NodeShutdown"];
 
-/// How kubelet says it: reason and message (`pkg/kubelet/nodeshutdown`, 1.22 and later, then 1.20 and 1.21).
-const SHUTDOWN: [(&str, &str); 3] = [
-    ("Terminated", "Pod was terminated in response to imminent node shutdown."),
-    ("NodeShutdown", "Pod was rejected as the node is shutting down."),
-    ("Shutdown", "Node is shutting, evicting pods"),
-];
+/// Reason and message for pods that it ended, from 1.22 on. The reason alone says little.
+const ENDED: (&str, &str) = ("Terminated", "Pod was terminated in response to imminent node shutdown.");
 
 /// Whether the node's shutdown ended this pod, and a reboot puts that right: no Job owns it, for which a pod that failed
 /// is one that was counted.
@@ -20,8 +18,9 @@ pub fn is_undone_by_reboot(pod: &Value) -> bool {
     let status = |name: &str| {
         pod.get("status").and_then(|status| status.get(name)).and_then(Value::as_str).unwrap_or_default()
     };
-    let said = (status("reason"), status("message"));
-    is_terminal(pod) && status("phase") == "Failed" && SHUTDOWN.contains(&said) && !is_of_job(pod)
+    let (reason, message) = (status("reason"), status("message"));
+    let is_shutdown = REASONS.contains(&reason) || (reason, message) == ENDED;
+    status("phase") == "Failed" && is_shutdown && !is_of_job(pod)
 }
 
 fn is_of_job(pod: &Value) -> bool {
@@ -43,8 +42,9 @@ mod tests {
             json!({"metadata": {"ownerReferences": [{"apiVersion": "batch/v1", "kind": owner}]},
                 "status": {"phase": phase, "reason": reason, "message": message}})
         };
-        let (reason, message) = SHUTDOWN[0];
-        for (reason, message) in SHUTDOWN {
+        let (reason, message) = ENDED;
+        let rejected = ("NodeShutdown", "Pod was rejected: Pod was rejected as the node is shutting down.");
+        for (reason, message) in [ENDED, rejected, ("Shutdown", "Node is shutting, evicting pods")] {
             assert!(is_undone_by_reboot(&pod("Failed", reason, message, "ReplicaSet")));
         }
         for other in [
