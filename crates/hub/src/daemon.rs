@@ -99,7 +99,7 @@ impl Parts {
         let (progress, came) = mpsc::unbounded_channel();
         let mut loading = Loading::new(&node);
         let (store, own) = Store::open(&config.state_dir, progress, &mut loading)?;
-        let reads = Reads::new(&node, cloud, store, loading, own);
+        let reads = Reads::new(&node, cloud, store, loading, own)?;
         let shown = Current::new(files::serving(&config, &authority, &node)?);
         let proxy = Arc::new(Proxy::new(node, reads, trust));
         let keeper = Keeper::new(places, &proxy);
@@ -272,6 +272,18 @@ impl Daemon {
     #[must_use]
     pub fn standing(&self) -> Standing {
         self.parts.standing()
+    }
+
+    /// What waits for the cloud.
+    #[must_use]
+    pub fn waiting(&self) -> (Vec<outbox::Entry>, outbox::Standing) {
+        self.parts.proxy.reads.waiting()
+    }
+
+    /// The content of something that waits, as it is stored.
+    #[must_use]
+    pub fn content(&self, id: &outbox::Id) -> Option<serde_json::Value> {
+        self.parts.proxy.reads.content(id)
     }
 
     /// Reads files that may have changed again now, as at SIGHUP; [`Standing::files`] says how it went.

@@ -11,10 +11,15 @@ mod follow;
 mod frames;
 mod gate;
 mod learn;
+mod lease;
 mod lists;
+mod marked;
 mod path;
+mod release;
 mod render;
 mod rights;
+mod staged_events;
+mod staging;
 mod tokens;
 mod who;
 mod writes;
@@ -33,8 +38,9 @@ use view::{Barrier, Effect, End, Limits, Loading, ResourceId, StreamId, View, Wa
 
 use crate::body::UnderWay;
 use crate::cloud::Cloud;
+use crate::error::Result;
 use crate::link::State;
-use crate::store::{OwnRecord, Progress, Store};
+use crate::store::{OwnRecord, Progress, Store, is_staged};
 pub use frames::Watching;
 pub use gate::Gate;
 pub use who::Who;
@@ -70,6 +76,10 @@ pub struct Reads {
     budget: budget::Budget,
     rights: rights::Rights,
     lists: lists::Lists,
+    staging: staging::Staging,
+    release: release::Known,
+    lease: lease::Lease,
+    marked: marked::Marked,
     /// Answers under way.
     pub(crate) under_way: Arc<UnderWay>,
     node: String,
@@ -79,13 +89,24 @@ pub struct Reads {
 
 impl Reads {
     /// The reads of a hub for `node`: with what `loading` found in `store`.
+    ///
+    /// # Errors
+    /// The kernel's id of this boot cannot be read.
     pub fn new(
         node: &str,
         cloud: Arc<Cloud>,
         store: Store,
         loading: Loading,
         own: Vec<OwnRecord>,
-    ) -> Arc<Self> {
+    ) -> Result<Arc<Self>> {
+        let mut outbox = outbox::Outbox::new(outbox::Limits::default());
+        for (key, value) in own.iter().filter(|(key, _)| is_staged(key)) {
+            if !outbox.load(value) {
+                tracing::error!(
+                    "what waits for the cloud has a record that is not understood: {key:?} is left alone"
+                );
+            }
+        }
         let mut view = View::new(node, Limits::default(), store.shelf());
         loading.finish(&mut view);
         let reads = Arc::new(Self {
@@ -105,6 +126,10 @@ impl Reads {
             budget: budget::Budget::default(),
             rights: rights::Rights::default(),
             lists: lists::Lists::default(),
+            staging: staging::Staging::new(outbox)?,
+            release: release::Known::default(),
+            lease: lease::Lease::default(),
+            marked: marked::Marked::default(),
             under_way: Arc::default(),
             node: node.to_owned(),
             stopping: AtomicBool::new(false),
@@ -115,9 +140,13 @@ impl Reads {
             reads.tokens.load(&key, &value);
             reads.documents.load(&key, &value);
             reads.bearers.load(&key, &value);
+            reads.release.load(&key, &value);
+            reads.lease.load(&key, &value);
+            reads.marked.load(&key);
         }
         reads.with(|_| {});
-        reads
+        reads.lay_all();
+        Ok(reads)
     }
 
     /// The view's clock.
@@ -133,8 +162,17 @@ impl Reads {
     fn with<T>(self: &Arc<Self>, work: impl FnOnce(&mut View) -> T) -> T {
         let mut view = self.lock();
         let done = work(&mut view);
+        let mut beneath = Vec::new();
         for effect in view.effects() {
-            self.execute(effect);
+            match effect {
+                Effect::Beneath { resource, key } => beneath.push((resource, key)),
+                effect => self.execute(effect),
+            }
+        }
+        drop(view);
+        // What is laid goes through the view itself.
+        for (resource, key) in beneath {
+            self.lay(&resource, &key, None);
         }
         done
     }
@@ -162,7 +200,7 @@ impl Reads {
                     task.abort();
                 }
             }
-            // Nothing is laid over objects yet.
+            // Done where the view is not locked.
             Effect::Beneath { .. } => {}
             Effect::Report(trouble) => tracing::warn!("{trouble}"),
         }

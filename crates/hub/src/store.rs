@@ -28,6 +28,8 @@ use in_order::InOrder;
 const CREDENTIAL: &str = "edgekeep-seal-key";
 /// Keys of records that are the hub's own and not the view's begin with this byte, which no text does.
 pub const OWN: u8 = 0xff;
+/// Behind [`OWN`], begins the keys of what waits for the cloud.
+const STAGED: u8 = b'o';
 
 /// How far a log has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,11 +107,7 @@ impl Store {
     /// Writes what the view wants written; [`Progress`] tells how far that is.
     pub fn write(&self, write: Write) {
         let Write { log, number, records, flush } = write;
-        let batch = records.into_iter().fold(Batch::new(), |batch, record| match record {
-            Record::Put { key, value, seal: true } => batch.put_sealed(key, value),
-            Record::Put { key, value, seal: false } => batch.put(key, value),
-            Record::Delete { key } => batch.delete(key),
-        });
+        let batch = batch(records);
         let progress = self.progress.clone();
         self.half(log).submit(batch, flush, move |stored| {
             // Nobody listens any more when the hub ends.
@@ -124,6 +122,25 @@ impl Store {
             None => Batch::new().delete(key),
         };
         self.keep.submit(batch, false, |_| {});
+    }
+
+    /// Stores what waits for the cloud, flushed, in one step. `done` is called by another thread, once, and told whether it
+    /// is stored: other than what is only cached, it was not written where it is not.
+    pub fn stage(
+        &self,
+        records: Vec<Record>,
+        done: impl FnOnce(std::result::Result<(), String>) + Send + 'static,
+    ) {
+        let batch = batch(records.into_iter().map(|record| match record {
+            Record::Put { key, value, .. } => Record::Put { key: staged_key(&key), value, seal: true },
+            Record::Delete { key } => Record::Delete { key: staged_key(&key) },
+        }));
+        self.keep.hand_over(batch, Durability::Flushed, done);
+    }
+
+    /// The record of what waits under this key, as it is stored.
+    pub fn staged(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.own(&staged_key(key))
     }
 
     /// The record of the hub's own under this key; `None` if there is none, or it cannot be read.
@@ -152,6 +169,28 @@ impl Store {
     pub fn standing(&self) -> [Standing; 2] {
         [self.keep.standing(), self.cache.standing()]
     }
+}
+
+fn batch(records: impl IntoIterator<Item = Record>) -> Batch {
+    records.into_iter().fold(Batch::new(), |batch, record| match record {
+        Record::Put { key, value, seal: true } => batch.put_sealed(key, value),
+        Record::Put { key, value, seal: false } => batch.put(key, value),
+        Record::Delete { key } => batch.delete(key),
+    })
+}
+
+fn staged_key(key: &[u8]) -> Vec<u8> {
+    [&[OWN, STAGED][..], key].concat()
+}
+
+/// What a record of the outbox holds, if this is the key of one.
+pub fn is_staged(key: &[u8]) -> bool {
+    key.starts_with(&[OWN, STAGED])
+}
+
+fn stands_for_itself(batch: &Batch) -> bool {
+    let mut keys = batch.iter().map(|(key, ..)| key).peekable();
+    keys.peek().is_some() && keys.all(is_staged)
 }
 
 /// One log's reader, if there is one.
@@ -231,7 +270,7 @@ impl Half {
         read(log, &opened.log, loading, own);
         let reader = opened.log.reader();
         let stopped = Arc::new(AtomicBool::new(false));
-        let engine = InOrder::new(opened.log, stopped.clone());
+        let engine = InOrder::new(opened.log, stopped.clone(), stands_for_itself);
         let writer =
             Writer::start(engine, Pace::default()).map_err(|e| Error::with("the store's thread", e))?;
         Ok(Half { log, open: Ok(Open { writer, reader, stopped }), waiting })
@@ -246,13 +285,27 @@ impl Half {
     fn submit(&self, batch: Batch, flush: bool, done: impl FnOnce(bool) + Send + 'static) {
         let Ok(open) = &self.open else { return done(false) };
         let until = if flush { Durability::Flushed } else { Durability::Written };
-        let (log, stopped) = (self.log, open.stopped.clone());
+        let stopped = open.stopped.clone();
+        self.hand_over(batch, until, move |result| done(result.is_ok() && !stopped.load(Ordering::Relaxed)));
+    }
+
+    /// Hands a batch over; `done` is told how that ended.
+    fn hand_over(
+        &self,
+        batch: Batch,
+        until: Durability,
+        done: impl FnOnce(std::result::Result<(), String>) + Send + 'static,
+    ) {
+        let open = match &self.open {
+            Ok(open) => open,
+            Err(why) => return done(Err(why.clone())),
+        };
+        let log = self.log;
         let done = Box::new(move |result: std::result::Result<(), Arc<objects::Error>>| {
-            let stored = result.is_ok() && !stopped.load(Ordering::Relaxed);
-            if let Err(e) = result {
+            if let Err(e) = &result {
                 tracing::error!("the log {log:?}: {e}");
             }
-            done(stored);
+            done(result.map_err(|e| e.to_string()));
         });
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.push_back(Job { batch, until, done });
@@ -263,7 +316,8 @@ impl Half {
                     waiting.push_front(job);
                     break;
                 }
-                Err(Refused::Ended(job)) => (job.done)(Ok(())),
+                // The hub ends: nobody is told that it is stored, for it is not.
+                Err(Refused::Ended(job)) => drop(job),
             }
         }
     }

@@ -22,6 +22,8 @@ impl ResourceId {
         let overlaid = match (group, resource) {
             ("", "pods" | "nodes" | "endpoints" | "events") => true,
             ("discovery.k8s.io", "endpointslices") | ("events.k8s.io", "events") => true,
+            // kubelet gives up for good when it cannot write its own (`pkg/volume/csi/csi_plugin.go`).
+            ("storage.k8s.io", "csinodes") => true,
             ("coordination.k8s.io", "leases") => namespace == NODE_LEASES,
             _ => false,
         };

@@ -267,6 +267,18 @@ impl View {
         self.out.ask_again(resource);
     }
 
+    /// The cloud's object, whatever is laid over it. The version in its bytes is not to be looked at; that in its header is
+    /// the cloud's.
+    pub fn beneath(&self, resource: &ResourceId, key: &Key) -> Option<Object> {
+        self.collections.get(resource)?.entries.get(key)?.cloud.clone()
+    }
+
+    /// Whether something is laid over an object.
+    pub fn is_laid_over(&self, resource: &ResourceId, key: &Key) -> bool {
+        let entry = self.collections.get(resource).and_then(|own| own.entries.get(key));
+        entry.is_some_and(|entry| entry.over.as_ref().is_some_and(|over| over.ahead.is_none()))
+    }
+
     /// Lays an object over the cloud's: a staged write, or an endpoint as this node knows it. `None` hides it.
     ///
     /// The caller has stored what is laid; the object's UID is that of the cloud's object, where there is one.

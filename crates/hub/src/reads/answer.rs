@@ -45,6 +45,9 @@ impl Reads {
     ) -> Option<Response<Body>> {
         let asked =
             about.resource.as_ref().filter(|asked| asked.subresource.is_empty() && about.verb.is_read())?;
+        if let Some(response) = self.show_lease(who, about, brought) {
+            return Some(response);
+        }
         let resource = ResourceId::new(&asked.group, &asked.version, &asked.resource, &asked.namespace);
         if !is_kept(&resource) || !is_plain(about, asked, &resource) {
             return None;
@@ -306,7 +309,7 @@ impl Reads {
         Rendering::new(read.accepted, resource, names, &about.query, now)
     }
 
-    fn rendered(
+    pub(super) fn rendered(
         &self,
         read: &Read<'_>,
         about: &Request,

@@ -1,5 +1,5 @@
 //! Writes that pass: what the view learns from their answers, and how objects that it shows under versions of its own come
-//! back. A write is answered by the cloud, or not at all.
+//! back. A write is answered by the cloud, or waits for it (`staging.rs`), or is refused.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -49,6 +49,13 @@ pub struct Sent {
     pub body: Bytes,
 }
 
+impl Sent {
+    /// An empty one, to be filled in with what matters where nothing is sent.
+    pub(super) fn nothing() -> Sent {
+        Sent { method: Method::PATCH, target: Uri::default(), headers: HeaderMap::new(), body: Bytes::new() }
+    }
+}
+
 impl Reads {
     /// Passes a write on, if the view has to do with what it writes, or with its answer.
     pub async fn serve_write(
@@ -64,7 +71,8 @@ impl Reads {
             (is_kept(&resource) && resource.is_overlaid() && !STREAMS.contains(&asked.subresource.as_str()))
                 || ["events", "bindings"].contains(&resource.resource());
         let is_token = asked.resource == "serviceaccounts" && asked.subresource == "token";
-        if !(whole || numbered || is_token) {
+        let (waiting, renews) = (self.may_wait(who, about), self.renews(who, about));
+        if !(whole || numbered || is_token || renews) {
             return None;
         }
         let (mut sent, _share) = match self.collect(who, request.take()?).await {
@@ -74,7 +82,17 @@ impl Reads {
         if is_token {
             return Some(self.token(who, asked, &sent).await);
         }
+        if renews {
+            return Some(self.renew(who, about, sent).await);
+        }
         let headers = sent.headers.clone();
+        let waiting = waiting.filter(|_| !is_dry(about, &sent));
+        if waiting.is_some() {
+            self.ask_release();
+        }
+        // Preconditions of what waits are judged here, where its versions were issued; what events refer to is mapped while
+        // it is known.
+        let as_shown = sent.body.clone();
         if numbered {
             match self.mapped(about, asked, &resource, &sent) {
                 Ok(Some(body)) => sent.body = body,
@@ -82,13 +100,27 @@ impl Reads {
                 Err(e) => return Some(refuse::answer(&e.to_status(asked), &headers)),
             }
         }
+        let here = waiting.map(|writing| {
+            let body = if resource.resource() == "events" { sent.body.clone() } else { as_shown };
+            (writing, Sent { body, headers: headers.clone(), ..Sent::nothing() })
+        });
+        if let Some((writing, here)) = here.as_ref().filter(|(writing, _)| self.waits(writing, asked)) {
+            return Some(self.stage(who, about, writing, here).await);
+        }
         let dry = is_dry(about, &sent);
         match self.send(who, sent).await {
             // What was only tried has not happened.
             Ok(answer) if dry => Some(self.not_taken(&resource, answer)),
+            Ok(answer) if whole && answer.status == StatusCode::FORBIDDEN => {
+                self.note_marked(who, about, false);
+                Some(self.as_it_came(answer))
+            }
             Ok(answer) if whole => Some(self.written(who, about, asked, resource, headers, answer).await),
             Ok(answer) => Some(self.as_it_came(answer)),
-            Err(trouble) => Some(self.not_written(asked, &resource, about, &trouble, &headers)),
+            Err(trouble) => match here.filter(|_| Self::is_cut_off(&trouble)) {
+                Some((writing, here)) => Some(self.stage(who, about, &writing, &here).await),
+                None => Some(self.not_written(asked, &resource, about, &trouble, &headers)),
+            },
         }
     }
 
@@ -166,6 +198,7 @@ impl Reads {
     ) -> Response<Body> {
         let done = matches!(whole.status, StatusCode::OK | StatusCode::CREATED | StatusCode::ACCEPTED);
         let (true, Some((body, encoding))) = (done, whole.object()) else { return self.as_it_came(whole) };
+        self.note_marked(who, about, true);
         if about.verb == Verb::Delete {
             let status = Status::decode(&body, encoding);
             if let Some(details) =

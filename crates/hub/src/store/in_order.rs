@@ -6,15 +6,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use durable::objects::{Batch, Engine, Error, Usage};
 
 /// An engine that writes nothing more once it could not write something.
+///
+/// Batches that stand for themselves are no part of that order: each of them says all there is to say of its object, and
+/// whoever wrote it was told whether it is there.
 pub struct InOrder<E> {
     engine: E,
     stopped: Arc<AtomicBool>,
+    by_itself: fn(&Batch) -> bool,
 }
 
 impl<E> InOrder<E> {
-    /// Around `engine`; sets `stopped` when it stops.
-    pub fn new(engine: E, stopped: Arc<AtomicBool>) -> Self {
-        Self { engine, stopped }
+    /// Around `engine`; sets `stopped` when it stops. `by_itself` tells which batches stand for themselves.
+    pub fn new(engine: E, stopped: Arc<AtomicBool>, by_itself: fn(&Batch) -> bool) -> Self {
+        Self { engine, stopped, by_itself }
     }
 }
 
@@ -26,6 +30,9 @@ impl<E: Engine> Engine for InOrder<E> {
     }
 
     fn append(&mut self, batch: &Batch) -> Result<(), Error> {
+        if (self.by_itself)(batch) {
+            return self.engine.append(batch);
+        }
         if self.stopped.load(Ordering::Relaxed) {
             return Ok(());
         }

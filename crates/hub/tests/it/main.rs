@@ -11,4 +11,5 @@ mod node_certificate;
 mod process;
 mod reads;
 mod reads_hostile;
+mod staging;
 mod streams;

@@ -1,0 +1,457 @@
+//! What kubelet and the CNI's daemon write while the cloud is away: applied, flushed, shown, answered (design §6.3). What a
+//! write makes of an object, and what waits, is the outbox's to say.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use hyper::header::{ACCEPT, CONTENT_TYPE};
+use hyper::{Response, StatusCode};
+use outbox::{Allowed, Asked, Base, Entry, Id, Outbox, Put, Refused, Staged, Stamp, Token, What, Writer};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use view::{Answer, Key, Object, ResourceId};
+use wire::media::negotiate;
+use wire::{Encoding, Status, transcode};
+
+use super::answer::is_kept;
+use super::budget::Share;
+use super::learn::{Read, What as Asks};
+use super::render::Rendering;
+use super::writes::Sent;
+use super::{Reads, Who, lock, render};
+use crate::body::Body;
+use crate::cloud::Trouble;
+use crate::error::{Error, Result};
+use crate::link::State;
+use crate::proxy::headers;
+use crate::{refuse, tls};
+
+/// What waits for the cloud, and the boot in which it is written.
+pub struct Staging {
+    pub(super) outbox: Mutex<Outbox>,
+    boot: Arc<str>,
+}
+
+/// A write that may wait.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Writing {
+    /// Whose it is.
+    pub writer: Writer,
+    /// What it is on the list as.
+    pub allowed: Allowed,
+}
+
+/// A write that is being stored, or has nothing to store.
+pub(super) struct Submitted {
+    /// Hears how that ended; `None`: there is nothing to wait for.
+    pub(super) stored: Option<oneshot::Receiver<std::result::Result<(), String>>>,
+    /// The answer, where the view does not show it.
+    pub(super) answer: Option<(StatusCode, Value)>,
+    /// The UID of the object that the view shows then.
+    pub(super) uid: String,
+}
+
+impl Staging {
+    /// With what the log holds.
+    ///
+    /// # Errors
+    /// The kernel's id of this boot cannot be read.
+    pub fn new(outbox: Outbox) -> Result<Staging> {
+        // For tests, as the plugin has it (design §5.8).
+        let boot = match std::env::var("EDGEKEEP_BOOT_ID") {
+            Ok(boot) => boot,
+            Err(_) => {
+                let path = Path::new("/proc/sys/kernel/random/boot_id");
+                std::fs::read_to_string(path).map_err(|e| Error::file("cannot read", path, e))?
+            }
+        };
+        Ok(Staging { outbox: Mutex::new(outbox), boot: boot.trim().into() })
+    }
+
+    pub(super) fn stamp(&self) -> Stamp {
+        Stamp { now: now(), boot: self.boot.clone() }
+    }
+}
+
+/// Seconds since 1970 by the node's clock.
+pub(super) fn now() -> i64 {
+    tls::since_1970(SystemTime::now()).as_secs().cast_signed()
+}
+
+impl Reads {
+    /// What a request is, if it may wait for the cloud.
+    pub(super) fn may_wait(&self, who: &Who, about: &wire::Request) -> Option<Writing> {
+        let writer = if who.is_kubelet() { Writer::Kubelet } else { Writer::Daemon(who.identity.clone()) };
+        let allowed = outbox::allowed(&writer, about, &self.node)?;
+        if writer != Writer::Kubelet && !self.marked_before(who, about) {
+            return None;
+        }
+        Some(Writing { writer, allowed })
+    }
+
+    /// Whether a write waits rather than goes to the cloud: the cloud is away, or it has not been told yet what was written
+    /// of the same object before.
+    pub(super) fn waits(&self, writing: &Writing, asked: &wire::Resource) -> bool {
+        if self.cloud.judge().state() != State::Up {
+            return true;
+        }
+        let resource = ResourceId::new(&asked.group, &asked.version, &asked.resource, &asked.namespace);
+        let key = Key::new(&asked.namespace, &asked.name);
+        let outbox = lock(&self.staging.outbox);
+        match writing.allowed {
+            Allowed::Event => false,
+            Allowed::EventChange => outbox.event_named(&key).is_some(),
+            _ => outbox.entries().any(|entry| {
+                entry.id.resource == resource && entry.id.key == key && entry.id.writer == writing.writer
+            }),
+        }
+    }
+
+    /// Stages a write and answers it.
+    pub(super) async fn stage(
+        self: &Arc<Self>,
+        who: &Who,
+        about: &wire::Request,
+        writing: &Writing,
+        sent: &Sent,
+    ) -> Response<Body> {
+        let Some(asked) = &about.resource else {
+            return refuse::answer(&Status::bad_request("the request names no resource"), &sent.headers);
+        };
+        let resource = ResourceId::new(&asked.group, &asked.version, &asked.resource, &asked.namespace);
+        let accepted = match negotiate(headers::text(&sent.headers, ACCEPT), render::served(&resource)) {
+            Ok(accepted) => accepted,
+            Err(status) => return refuse::answer(&status, &sent.headers),
+        };
+        let submitted = match writing.allowed {
+            Allowed::Event | Allowed::EventChange => self.submit_event(writing, asked, sent),
+            _ => self.submit(writing, asked, &resource, sent),
+        };
+        let submitted = match submitted {
+            Ok(submitted) => submitted,
+            Err(status) => return refuse::answer(&status, &sent.headers),
+        };
+        if let Some(stored) = submitted.stored {
+            let why = match stored.await {
+                Ok(Ok(())) => None,
+                Ok(Err(why)) => Some(why),
+                Err(_) => Some("the hub stops".to_owned()),
+            };
+            if let Some(why) = why {
+                let text = format!(
+                    "the cluster cannot be reached, and this node could not store what it was told: {why}"
+                );
+                return refuse::answer(&Status::unavailable(text), &sent.headers);
+            }
+        }
+        let key = Key::new(&asked.namespace, &asked.name);
+        let what = Asks::Object(key.clone());
+        let read = Read { who, target: "", headers: sent.headers.clone(), resource, what, accepted };
+        let (status, shown) = match submitted.answer {
+            Some((status, object)) => (status, self.made(&read, about, &object)),
+            None => (StatusCode::OK, self.shown(&read, about, &key, &submitted.uid).await),
+        };
+        let Some(mut response) = shown else {
+            let text = "it was stored, and cannot be shown in this form: another one has taken its place";
+            return refuse::answer(
+                &Status::conflict(asked.group_resource(), &asked.name, text),
+                &read.headers,
+            );
+        };
+        *response.status_mut() = status;
+        response
+    }
+
+    /// An object that the view does not show, for a caller.
+    fn made(&self, read: &Read<'_>, about: &wire::Request, object: &Value) -> Option<Response<Body>> {
+        let bytes = object.to_string().into_bytes();
+        let render = |rendering: &Rendering| rendering.object(&bytes, Encoding::Json).map(Bytes::from);
+        self.rendered(read, about, Share::default(), render).ok()
+    }
+
+    /// Applies a write and hands it over to be stored. Nothing else happens in between, so that the next write of the same
+    /// object stands on this one.
+    fn submit(
+        self: &Arc<Self>,
+        writing: &Writing,
+        asked: &wire::Resource,
+        resource: &ResourceId,
+        sent: &Sent,
+    ) -> std::result::Result<Submitted, Status> {
+        let key = Key::new(&asked.namespace, &asked.name);
+        let Present { object, base, uid, pending } = self.present(resource, &key)?;
+        let change = Asked {
+            allowed: writing.allowed,
+            resource: asked,
+            content_type: headers::text(&sent.headers, CONTENT_TYPE),
+            body: &sent.body,
+            node: &self.node,
+            release: self.release.get(),
+            now: now(),
+        };
+        let id = Id { resource: resource.clone(), key, uid: uid.clone(), writer: writing.writer.clone() };
+        let (mut next, what, answer) = match outbox::stage(&change, &object)? {
+            Staged::Same if !pending => return Ok(Submitted { stored: None, answer: None, uid }),
+            // It stands on something that may yet fail to be stored.
+            Staged::Same => {
+                let what = self.what(writing, &id, &object, &object);
+                (object, what, None)
+            }
+            Staged::Changed(next) => {
+                let what = self.what(writing, &id, &object, &next);
+                (next, what, None)
+            }
+            Staged::Ended { last, gone } => {
+                let answer = gone.then(|| (StatusCode::OK, last.clone()));
+                (last, What::Finished { gone }, answer)
+            }
+        };
+        set_version(&mut next, base.rv);
+        let stored = Some(self.put(id, base, what, next.to_string().into_bytes())?);
+        Ok(Submitted { stored, answer, uid })
+    }
+
+    /// What is to be told of an object that changed.
+    fn what(&self, writing: &Writing, id: &Id, before: &Value, after: &Value) -> What {
+        match writing.allowed {
+            Allowed::CsiNode => What::Object,
+            Allowed::Members => {
+                let known = lock(&self.staging.outbox).entry(id).map(|entry| entry.what.clone());
+                members(known, before, after)
+            }
+            _ => match lock(&self.staging.outbox).entry(id).map(|entry| entry.what.clone()) {
+                // A pod that has ended stays ended, whatever its status says last.
+                Some(finished @ What::Finished { .. }) => finished,
+                _ => What::State,
+            },
+        }
+    }
+
+    /// Hands an entry over to be stored; what is returned hears how that ended, after the view shows it.
+    pub(super) fn put(
+        self: &Arc<Self>,
+        id: Id,
+        base: Base,
+        what: What,
+        content: Vec<u8>,
+    ) -> std::result::Result<oneshot::Receiver<std::result::Result<(), String>>, Status> {
+        let stamp = self.staging.stamp();
+        let put = lock(&self.staging.outbox).put(id.clone(), base, what, content, &stamp);
+        let Put { token, records } = put.map_err(|refused| {
+            Status::unavailable(match refused {
+                Refused::Full => {
+                    "the cluster cannot be reached, and what waits for it has no more room: `edgekeep outbox` shows it"
+                }
+                Refused::TooLong => "the cluster cannot be reached, and the names of this are too long to be kept",
+            })
+        })?;
+        let (tell, told) = oneshot::channel();
+        self.store.stage(records, move |result| {
+            // Nobody listens any more when the hub ends.
+            let _ = tell.send(result);
+        });
+        Ok(self.settle_put(id, token, told))
+    }
+
+    /// Shows an entry once it is stored, whoever waits for that; takes it back if it is not.
+    fn settle_put(
+        self: &Arc<Self>,
+        id: Id,
+        token: Token,
+        told: oneshot::Receiver<std::result::Result<(), String>>,
+    ) -> oneshot::Receiver<std::result::Result<(), String>> {
+        let (tell, hear) = oneshot::channel();
+        let reads = self.clone();
+        tokio::spawn(async move {
+            let result = told.await.unwrap_or_else(|_| Err("the hub stops".to_owned()));
+            reads.store.pump();
+            match &result {
+                Ok(()) => {
+                    let stored = lock(&reads.staging.outbox).stored(&id, token);
+                    if let Some((entry, content)) = stored {
+                        reads.lay(&id.resource, &id.key, Some((&entry, &content)));
+                    }
+                }
+                Err(_) => lock(&reads.staging.outbox).failed(&id, token),
+            }
+            // The caller may have gone.
+            let _ = tell.send(result);
+        });
+        hear
+    }
+
+    /// The object as the node has it now, changes that are being stored included.
+    fn present(self: &Arc<Self>, resource: &ResourceId, key: &Key) -> std::result::Result<Present, Status> {
+        let object = match self.known(resource, key) {
+            Answer::Object { object, .. } => object,
+            Answer::Refuse(status) => return Err(status),
+            _ => return Err(unknown(resource)),
+        };
+        let uid = object.header.uid().to_owned();
+        let mut shown = self.value(resource, &object).ok_or_else(|| unknown(resource))?;
+        let base = Base {
+            rv: object.header.rv.get(),
+            generation: shown.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0),
+        };
+        let outbox = lock(&self.staging.outbox);
+        let pending = outbox
+            .entries()
+            .filter(|entry| entry.id.resource == *resource && entry.id.key == *key && entry.id.uid == uid)
+            .filter_map(|entry| Some((outbox.pending(&entry.id)?, entry.what.clone())))
+            .max_by_key(|((token, _), _)| *token);
+        let Some(((_, content), what)) = pending else {
+            return Ok(Present { object: shown, base, uid, pending: false });
+        };
+        if what == (What::Finished { gone: true }) {
+            return Err(Status::not_found(resource.group_resource(), key.name()));
+        }
+        let version = shown.pointer("/metadata/resourceVersion").cloned();
+        shown = serde_json::from_slice(&content).map_err(|e| Status::internal_error(&e.to_string()))?;
+        if let (Some(metadata), Some(version)) =
+            (shown.get_mut("metadata").and_then(Value::as_object_mut), version)
+        {
+            metadata.insert("resourceVersion".to_owned(), version);
+        }
+        Ok(Present { object: shown, base, uid, pending: true })
+    }
+
+    /// An object in JSON, whole; `None` if it cannot be had.
+    fn value(&self, resource: &ResourceId, object: &Object) -> Option<Value> {
+        let bytes = self.bytes(resource, object)?;
+        let json = match object.encoding {
+            Encoding::Json => return serde_json::from_slice(&bytes).ok(),
+            Encoding::Protobuf => transcode::transcode(&bytes, Encoding::Protobuf, Encoding::Json).ok()?,
+        };
+        json.complete.then(|| serde_json::from_slice(&json.bytes).ok())?
+    }
+
+    /// Lays over the cloud's object what waits of it; lifts what lay there if nothing does. `newest` has just been stored.
+    pub(super) fn lay(self: &Arc<Self>, resource: &ResourceId, key: &Key, newest: Option<(&Entry, &[u8])>) {
+        let beneath = self.lock().beneath(resource, key);
+        // What the cloud has deleted is not brought back; what it has made anew is another object.
+        let Some(beneath) = beneath else { return };
+        let mut entries: Vec<Entry> = {
+            let outbox = lock(&self.staging.outbox);
+            let of_this = |entry: &&Entry| {
+                entry.id.resource == *resource && entry.id.key == *key && entry.id.uid == beneath.header.uid()
+            };
+            let ids: Vec<Id> = outbox.entries().filter(of_this).map(|entry| entry.id.clone()).collect();
+            ids.iter().filter_map(|id| outbox.stored_entry(id).cloned()).collect()
+        };
+        // kubelet's is the whole object, daemons' are members of it.
+        entries.sort_by(|one, other| one.id.writer.cmp(&other.id.writer));
+        if entries.is_empty() {
+            if self.lock().is_laid_over(resource, key) {
+                self.with(|view| view.lift(resource, key));
+            }
+            return;
+        }
+        let Some(mut value) = self.value(resource, &beneath) else {
+            tracing::error!(
+                "{resource}/{key}: what waits of it cannot be shown, for what it is about cannot be read"
+            );
+            return;
+        };
+        for entry in &entries {
+            let content = match newest.filter(|(own, _)| own.id == entry.id) {
+                Some((_, content)) => serde_json::from_slice(content).ok(),
+                None => self.content(&entry.id),
+            };
+            let Some(content) = content else {
+                tracing::error!("{resource}/{key}: what waits of it cannot be read");
+                continue;
+            };
+            if entry.what == (What::Finished { gone: true }) {
+                return self.with(|view| view.lay_over(resource, key, None));
+            }
+            let same_base = entry.base.rv == beneath.header.rv.get() && entry.id.writer == Writer::Kubelet;
+            value = if same_base { content } else { outbox::owned::laid_over(entry, &content, &value) };
+        }
+        set_version(&mut value, beneath.header.rv.get());
+        match view::read(resource, value.to_string().into_bytes(), Encoding::Json) {
+            Ok(object) => self.with(|view| view.lay_over(resource, key, Some(object))),
+            Err(e) => tracing::error!("{resource}/{key}: what waits of it cannot be shown: {e}"),
+        }
+    }
+
+    /// The content of an entry, as it is stored.
+    pub(crate) fn content(&self, id: &Id) -> Option<Value> {
+        let record = self.store.staged(&Outbox::key(id))?;
+        serde_json::from_slice(Outbox::content(&record)?).ok()
+    }
+
+    /// Lays everything over the view that waits, at the start.
+    pub(super) fn lay_all(self: &Arc<Self>) {
+        let ids: Vec<Id> = lock(&self.staging.outbox).entries().map(|entry| entry.id.clone()).collect();
+        for id in ids.iter().filter(|id| is_kept(&id.resource)) {
+            self.lay(&id.resource, &id.key, None);
+        }
+    }
+
+    /// An entry is done with, as it was after so many writes: settled or dropped. Whether it was; else more was written.
+    pub fn done_with(self: &Arc<Self>, id: &Id, writes: u64) -> bool {
+        let Some(record) = lock(&self.staging.outbox).remove(id, writes) else { return false };
+        self.store.stage(vec![record], |_| {});
+        if is_kept(&id.resource) {
+            self.lay(&id.resource, &id.key, None);
+        }
+        true
+    }
+
+    /// Whether a write that did not get through may wait: nobody knows that the cloud refused it.
+    pub(super) fn is_cut_off(trouble: &Trouble) -> bool {
+        matches!(trouble, Trouble::Gone(_) | Trouble::NotSent(_) | Trouble::Lost(_))
+    }
+
+    /// What waits, for people and programs.
+    #[must_use]
+    pub fn waiting(&self) -> (Vec<Entry>, outbox::Standing) {
+        let outbox = lock(&self.staging.outbox);
+        (outbox.entries().cloned().collect(), outbox.standing())
+    }
+}
+
+/// The object that a write is made on.
+struct Present {
+    object: Value,
+    base: Base,
+    uid: String,
+    /// Whether it is being stored.
+    pending: bool,
+}
+
+fn unknown(resource: &ResourceId) -> Status {
+    let of = resource.group_resource();
+    Status::unavailable(format!("the cluster cannot be reached, and this node does not know these {of}"))
+}
+
+fn set_version(object: &mut Value, rv: u64) {
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.insert("resourceVersion".to_owned(), rv.to_string().into());
+    }
+}
+
+/// Which members a daemon has set by now.
+fn members(known: Option<What>, before: &Value, after: &Value) -> What {
+    let (mut annotations, mut conditions) = match known {
+        Some(What::Members { annotations, conditions }) => (annotations, conditions),
+        _ => (Vec::new(), Vec::new()),
+    };
+    let of = |object: &Value, path: &str| object.pointer(path).cloned().unwrap_or_else(|| json!({}));
+    let path = "/metadata/annotations";
+    let changed = patch::diff(&of(before, path), &of(after, path));
+    annotations.extend(changed.as_object().into_iter().flatten().map(|(name, _)| name.clone()));
+    let path = "/status/conditions";
+    let list = |object: &Value| object.pointer(path).and_then(Value::as_array).cloned().unwrap_or_default();
+    let (old, new) = (list(before), list(after));
+    let differs =
+        old.iter().filter(|one| !new.contains(one)).chain(new.iter().filter(|one| !old.contains(one)));
+    conditions.extend(differs.filter_map(|one| one.get("type").and_then(Value::as_str)).map(str::to_owned));
+    for names in [&mut annotations, &mut conditions] {
+        names.sort();
+        names.dedup();
+    }
+    What::Members { annotations, conditions }
+}
