@@ -249,7 +249,7 @@ impl Daemon {
             parts.clone(),
             stopping,
         ));
-        let [one, two, three, four, five] = [(); 5].map(|()| parts.clone());
+        let [one, two, three, four, five, six] = [(); 6].map(|()| parts.clone());
         tasks.spawn(async move { one.proxy.cloud.keep().await });
         tasks.spawn(async move { two.keeper.keep().await });
         tasks.spawn(async move {
@@ -259,6 +259,7 @@ impl Daemon {
         });
         tasks.spawn(async move { tell_standing(&four).await });
         tasks.spawn(async move { five.proxy.reads.keep(came).await });
+        tasks.spawn(async move { six.proxy.reads.settle().await });
         Ok(Self { parts, stop, tasks, api, health })
     }
 
@@ -278,6 +279,12 @@ impl Daemon {
     #[must_use]
     pub fn waiting(&self) -> (Vec<outbox::Entry>, outbox::Standing) {
         self.parts.proxy.reads.waiting()
+    }
+
+    /// The last settlings, oldest first, as JSON.
+    #[must_use]
+    pub fn reports(&self) -> Vec<serde_json::Value> {
+        self.parts.proxy.reads.reports()
     }
 
     /// The content of something that waits, as it is stored.

@@ -18,6 +18,7 @@ mod path;
 mod release;
 mod render;
 mod rights;
+mod settling;
 mod staged_events;
 mod staging;
 mod tokens;
@@ -40,7 +41,7 @@ use crate::body::UnderWay;
 use crate::cloud::Cloud;
 use crate::error::Result;
 use crate::link::State;
-use crate::store::{OwnRecord, Progress, Store, is_staged};
+use crate::store::{Own, OwnRecord, Progress, Store};
 pub use frames::Watching;
 pub use gate::Gate;
 pub use who::Who;
@@ -77,6 +78,7 @@ pub struct Reads {
     rights: rights::Rights,
     lists: lists::Lists,
     staging: staging::Staging,
+    settling: settling::Settling,
     release: release::Known,
     lease: lease::Lease,
     marked: marked::Marked,
@@ -100,13 +102,14 @@ impl Reads {
         own: Vec<OwnRecord>,
     ) -> Result<Arc<Self>> {
         let mut outbox = outbox::Outbox::new(outbox::Limits::default());
-        for (key, value) in own.iter().filter(|(key, _)| is_staged(key)) {
+        for (key, value) in own.iter().filter(|(key, _)| Own::Staged.is(key)) {
             if !outbox.load(value) {
                 tracing::error!(
                     "what waits for the cloud has a record that is not understood: {key:?} is left alone"
                 );
             }
         }
+        let staging = staging::Staging::new(outbox)?;
         let mut view = View::new(node, Limits::default(), store.shelf());
         loading.finish(&mut view);
         let reads = Arc::new(Self {
@@ -126,7 +129,8 @@ impl Reads {
             budget: budget::Budget::default(),
             rights: rights::Rights::default(),
             lists: lists::Lists::default(),
-            staging: staging::Staging::new(outbox)?,
+            settling: settling::Settling::new(staging.boot()),
+            staging,
             release: release::Known::default(),
             lease: lease::Lease::default(),
             marked: marked::Marked::default(),
@@ -143,8 +147,12 @@ impl Reads {
             reads.release.load(&key, &value);
             reads.lease.load(&key, &value);
             reads.marked.load(&key);
+            if Own::Report.is(&key) {
+                reads.settling.load(&value);
+            }
         }
         reads.with(|_| {});
+        reads.begin_settling();
         reads.lay_all();
         Ok(reads)
     }
@@ -173,6 +181,7 @@ impl Reads {
         // What is laid goes through the view itself.
         for (resource, key) in beneath {
             self.lay(&resource, &key, None);
+            self.settling_moved(&resource, &key);
         }
         done
     }
@@ -264,6 +273,7 @@ impl Reads {
         let up = self.cloud.judge().state() == State::Up;
         let now = self.now();
         self.with(|view| view.link(up, now));
+        self.settling_link(up);
     }
 
     /// Whether a resource has objects that the table does not know whole.

@@ -28,8 +28,6 @@ use in_order::InOrder;
 const CREDENTIAL: &str = "edgekeep-seal-key";
 /// Keys of records that are the hub's own and not the view's begin with this byte, which no text does.
 pub const OWN: u8 = 0xff;
-/// Behind [`OWN`], begins the keys of what waits for the cloud.
-const STAGED: u8 = b'o';
 
 /// How far a log has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,23 +122,14 @@ impl Store {
         self.keep.submit(batch, false, |_| {});
     }
 
-    /// Stores what waits for the cloud, flushed, in one step. `done` is called by another thread, once, and told whether it
-    /// is stored: other than what is only cached, it was not written where it is not.
+    /// Stores records that stand for themselves, flushed, in one step. `done` is called by another thread, once, and told
+    /// whether they are stored: other than what is only cached, it was not written where they are not.
     pub fn stage(
         &self,
         records: Vec<Record>,
         done: impl FnOnce(std::result::Result<(), String>) + Send + 'static,
     ) {
-        let batch = batch(records.into_iter().map(|record| match record {
-            Record::Put { key, value, .. } => Record::Put { key: staged_key(&key), value, seal: true },
-            Record::Delete { key } => Record::Delete { key: staged_key(&key) },
-        }));
-        self.keep.hand_over(batch, Durability::Flushed, done);
-    }
-
-    /// The record of what waits under this key, as it is stored.
-    pub fn staged(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.own(&staged_key(key))
+        self.keep.hand_over(batch(records), Durability::Flushed, done);
     }
 
     /// The record of the hub's own under this key; `None` if there is none, or it cannot be read.
@@ -179,18 +168,48 @@ fn batch(records: impl IntoIterator<Item = Record>) -> Batch {
     })
 }
 
-fn staged_key(key: &[u8]) -> Vec<u8> {
-    [&[OWN, STAGED][..], key].concat()
+/// Records of the hub's own that stand for themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Own {
+    /// What waits for the cloud.
+    Staged,
+    /// What became of it.
+    Report,
 }
 
-/// What a record of the outbox holds, if this is the key of one.
-pub fn is_staged(key: &[u8]) -> bool {
-    key.starts_with(&[OWN, STAGED])
+impl Own {
+    fn prefix(self) -> [u8; 2] {
+        match self {
+            Own::Staged => [OWN, b'o'],
+            Own::Report => [OWN, b'p'],
+        }
+    }
+
+    /// The key in the log.
+    #[must_use]
+    pub fn key(self, key: &[u8]) -> Vec<u8> {
+        [&self.prefix()[..], key].concat()
+    }
+
+    /// The record with its key in the log, sealed.
+    #[must_use]
+    pub fn record(self, record: Record) -> Record {
+        match record {
+            Record::Put { key, value, .. } => Record::Put { key: self.key(&key), value, seal: true },
+            Record::Delete { key } => Record::Delete { key: self.key(&key) },
+        }
+    }
+
+    /// Whether this is the key of such a record.
+    #[must_use]
+    pub fn is(self, key: &[u8]) -> bool {
+        key.starts_with(&self.prefix())
+    }
 }
 
 fn stands_for_itself(batch: &Batch) -> bool {
     let mut keys = batch.iter().map(|(key, ..)| key).peekable();
-    keys.peek().is_some() && keys.all(is_staged)
+    keys.peek().is_some() && keys.all(|key| Own::Staged.is(key) || Own::Report.is(key))
 }
 
 /// One log's reader, if there is one.

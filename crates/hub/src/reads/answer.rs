@@ -81,6 +81,7 @@ impl Reads {
         if self.callers.called(who) {
             let now = self.now();
             self.with(|view| view.credential_changed(&who.identity, now));
+            self.daemon_calls(who);
         }
         let what = match &options {
             Options::Get(key, _) => What::Object(key.clone()),

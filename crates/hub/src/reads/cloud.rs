@@ -29,7 +29,7 @@ const MOST: usize = 64 << 20;
 const SMALL: usize = 64 << 10;
 
 /// What the hub calls itself in the API server's logs.
-const AGENT: &str = concat!("edgekeep/", env!("CARGO_PKG_VERSION"));
+pub(super) const AGENT: &str = concat!("edgekeep/", env!("CARGO_PKG_VERSION"));
 
 /// An answer of the cloud's.
 pub struct Whole {

@@ -107,7 +107,7 @@ impl Reads {
     }
 
     /// Whether the view knows the answer now.
-    fn learn(self: &Arc<Self>, read: &Read<'_>, whole: &Whole, whole_objects: bool) -> bool {
+    pub(super) fn learn(self: &Arc<Self>, read: &Read<'_>, whole: &Whole, whole_objects: bool) -> bool {
         let (who, resource) = (&read.who.identity, &read.resource);
         if whole.status == StatusCode::OK {
             self.rights.granted(who, resource, &read.scope(), self.now());

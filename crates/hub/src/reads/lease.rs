@@ -103,6 +103,7 @@ impl Reads {
         let here = Sent { body: sent.body.clone(), headers: headers.clone(), ..Sent::nothing() };
         match self.send(who, sent).await {
             Ok(whole) => {
+                self.kubelet_writes();
                 self.learn_lease(&whole);
                 self.as_it_came(whole)
             }

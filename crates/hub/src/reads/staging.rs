@@ -19,6 +19,7 @@ use super::answer::is_kept;
 use super::budget::Share;
 use super::learn::{Read, What as Asks};
 use super::render::Rendering;
+use super::settling::staged_key;
 use super::writes::Sent;
 use super::{Reads, Who, lock, render};
 use crate::body::Body;
@@ -26,6 +27,7 @@ use crate::cloud::Trouble;
 use crate::error::{Error, Result};
 use crate::link::State;
 use crate::proxy::headers;
+use crate::store::Own;
 use crate::{refuse, tls};
 
 /// What waits for the cloud, and the boot in which it is written.
@@ -68,6 +70,11 @@ impl Staging {
             }
         };
         Ok(Staging { outbox: Mutex::new(outbox), boot: boot.trim().into() })
+    }
+
+    /// The kernel's id of this boot.
+    pub(super) fn boot(&self) -> Arc<str> {
+        self.boot.clone()
     }
 
     pub(super) fn stamp(&self) -> Stamp {
@@ -248,6 +255,7 @@ impl Reads {
             })
         })?;
         let (tell, told) = oneshot::channel();
+        let records = records.into_iter().map(|record| Own::Staged.record(record)).collect();
         self.store.stage(records, move |result| {
             // Nobody listens any more when the hub ends.
             let _ = tell.send(result);
@@ -271,7 +279,10 @@ impl Reads {
                 Ok(()) => {
                     let stored = lock(&reads.staging.outbox).stored(&id, token);
                     if let Some((entry, content)) = stored {
-                        reads.lay(&id.resource, &id.key, Some((&entry, &content)));
+                        if is_kept(&id.resource) {
+                            reads.lay(&id.resource, &id.key, Some((&entry, &content)));
+                        }
+                        reads.settling_put(&entry, &content);
                     }
                 }
                 Err(_) => lock(&reads.staging.outbox).failed(&id, token),
@@ -327,6 +338,13 @@ impl Reads {
         json.complete.then(|| serde_json::from_slice(&json.bytes).ok())?
     }
 
+    /// The cloud's object in JSON, with the cloud's version.
+    pub(super) fn cloud_value(&self, resource: &ResourceId, object: &Object) -> Option<Value> {
+        let mut value = self.value(resource, object)?;
+        set_version(&mut value, object.header.rv.get());
+        Some(value)
+    }
+
     /// Lays over the cloud's object what waits of it; lifts what lay there if nothing does. `newest` has just been stored.
     pub(super) fn lay(self: &Arc<Self>, resource: &ResourceId, key: &Key, newest: Option<(&Entry, &[u8])>) {
         let beneath = self.lock().beneath(resource, key);
@@ -378,7 +396,7 @@ impl Reads {
 
     /// The content of an entry, as it is stored.
     pub(crate) fn content(&self, id: &Id) -> Option<Value> {
-        let record = self.store.staged(&Outbox::key(id))?;
+        let record = self.store.own(&staged_key(id))?;
         serde_json::from_slice(Outbox::content(&record)?).ok()
     }
 
@@ -393,7 +411,8 @@ impl Reads {
     /// An entry is done with, as it was after so many writes: settled or dropped. Whether it was; else more was written.
     pub fn done_with(self: &Arc<Self>, id: &Id, writes: u64) -> bool {
         let Some(record) = lock(&self.staging.outbox).remove(id, writes) else { return false };
-        self.store.stage(vec![record], |_| {});
+        self.store.stage(vec![Own::Staged.record(record)], |_| {});
+        self.settling_removed(id);
         if is_kept(&id.resource) {
             self.lay(&id.resource, &id.key, None);
         }

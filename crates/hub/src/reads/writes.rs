@@ -9,6 +9,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use hyper::{Method, Request, Response, StatusCode, Uri};
+use outbox::Allowed;
 use serde_json::{Value, json};
 use view::{Key, ResourceId, Shown};
 use wire::media::{self, Form, negotiate};
@@ -104,8 +105,14 @@ impl Reads {
             let body = if resource.resource() == "events" { sent.body.clone() } else { as_shown };
             (writing, Sent { body, headers: headers.clone(), ..Sent::nothing() })
         });
+        if who.is_kubelet() && here.is_some() {
+            self.kubelet_writes();
+        }
         if let Some((writing, here)) = here.as_ref().filter(|(writing, _)| self.waits(writing, asked)) {
             return Some(self.stage(who, about, writing, here).await);
+        }
+        if here.as_ref().is_some_and(|(writing, _)| writing.allowed == Allowed::NodeStatus) {
+            self.hold_node_status().await;
         }
         let dry = is_dry(about, &sent);
         match self.send(who, sent).await {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use testkit::cloud::{Rule, User};
 use testkit::relay::Mode;
 
-use crate::bench::{Answer, Bench, Client, NODE, next};
+use crate::bench::{Answer, Bench, Client, NODE, next, until};
 use crate::reads::{OWN_NODE, OWN_PODS, bench, cut, list, names, pod, restart, watch};
 
 const STRATEGIC: (&str, &str) = ("content-type", "application/strategic-merge-patch+json");
@@ -325,8 +325,7 @@ async fn p5_what_waits_is_not_overtaken_when_the_link_is_back() {
     let mut kubelet = bench.as_kubelet().await;
     let first = patch(&mut kubelet, "one", &json!({"podIP": "10.0.0.9"})).await;
     assert_eq!(first.code, 200);
-    bench.cloud.link().switch(Mode::Pass).await.unwrap();
-    bench.judges(true).await;
+    heal(&bench).await;
     // The cloud's own change of it comes in beneath.
     let mut changed = (*bench.cloud.get("", "pods", "default", "one").unwrap()).clone();
     changed["metadata"]["labels"]["new"] = "label".into();
@@ -377,4 +376,93 @@ async fn p5_many_at_once_are_all_kept() {
     let kept =
         pods["items"].as_array().unwrap().iter().filter(|pod| pod["status"]["podIP"].is_string()).count();
     assert_eq!(kept, 100);
+}
+
+async fn heal(bench: &Bench) {
+    bench.cloud.link().switch(Mode::Pass).await.unwrap();
+    bench.judges(true).await;
+}
+
+async fn settled(bench: &Bench) {
+    until("what waits is settled", || bench.daemon.waiting().0.is_empty()).await;
+}
+
+fn in_cloud(bench: &Bench, name: &str) -> Value {
+    bench.cloud.get("", "pods", "default", name).map_or(Value::Null, |pod| (*pod).clone())
+}
+
+#[tokio::test]
+async fn p6_what_waits_reaches_the_cloud_and_both_agree() {
+    let bench = cut_off(|bench| {
+        bench.cloud.put("", "pods", ended("done", &[]));
+    })
+    .await;
+    let mut kubelet = bench.as_kubelet().await;
+    let before = list(&mut kubelet, OWN_PODS).await;
+    let mut watching = watch(&mut kubelet, OWN_PODS, &before).await;
+    for (name, status) in [("one", json!({"podIP": "10.0.0.9"})), ("two", json!({"phase": "Succeeded"}))] {
+        assert_eq!(patch(&mut kubelet, name, &status).await.code, 200);
+        event(&mut watching).await;
+    }
+    let done = patch(&mut kubelet, "done", &json!({"phase": "Succeeded"})).await.json();
+    let options = json!({"gracePeriodSeconds": 0, "preconditions": {"uid": done["metadata"]["uid"]}});
+    assert_eq!(kubelet.ask("DELETE", &at("done"), &[JSON], &options.to_string()).await.code, 200);
+    let said = json!({"metadata": {"name": "one.1", "namespace": "default"}, "involvedObject": {"kind": "Pod",
+        "name": "one", "namespace": "default"}, "reason": "Started", "message": "it runs", "type": "Normal"});
+    let events = "/api/v1/namespaces/default/events";
+    assert_eq!(kubelet.ask("POST", events, &[JSON], &said.to_string()).await.code, 201);
+    heal(&bench).await;
+    // What has ended is told whether kubelet runs or not; how a living pod is only kubelet knows.
+    until("the ends are told", || {
+        in_cloud(&bench, "two")["status"]["phase"] == "Succeeded" && in_cloud(&bench, "done").is_null()
+    })
+    .await;
+    assert_eq!(in_cloud(&bench, "one")["status"]["podIP"], Value::Null, "nobody knows whether it still runs");
+    assert_eq!(kubelet.get(&at("one"), &[]).await.json()["status"]["podIP"], "10.0.0.9", "here it is shown");
+    assert_eq!(patch(&mut kubelet, "two", &json!({"message": "done"})).await.code, 200);
+    settled(&bench).await;
+    assert_eq!(in_cloud(&bench, "one")["status"]["podIP"], "10.0.0.9");
+    assert!(bench.cloud.get("", "events", "default", "one.1").is_some());
+    assert_eq!(
+        names(&list(&mut kubelet, OWN_PODS).await.json()),
+        ["one", "two"],
+        "and the pod is not shown again"
+    );
+    let report = bench.daemon.reports();
+    assert_eq!(report.len(), 1, "{report:?}");
+    assert_eq!(report[0]["counts"]["dropped"], Value::Null, "{report:?}");
+}
+
+#[tokio::test]
+async fn p6_what_was_replaced_or_deleted_in_the_cloud_is_dropped_and_named() {
+    let bench = cut_off(|_| {}).await;
+    let mut kubelet = bench.as_kubelet().await;
+    for name in ["one", "two"] {
+        assert_eq!(patch(&mut kubelet, name, &json!({"phase": "Failed"})).await.code, 200);
+    }
+    bench.cloud.remove("", "pods", "default", "one");
+    bench.cloud.remove("", "pods", "default", "two");
+    bench.cloud.put("", "pods", pod("two"));
+    heal(&bench).await;
+    settled(&bench).await;
+    assert!(in_cloud(&bench, "one").is_null(), "it is not resurrected");
+    assert_eq!(in_cloud(&bench, "two")["status"]["phase"], "Running", "another pod of the same name");
+    assert_eq!(names(&list(&mut kubelet, OWN_PODS).await.json()), ["two"]);
+    let report = bench.daemon.reports();
+    let said: Vec<&str> =
+        report[0]["lines"].as_array().unwrap().iter().map(|line| line["text"].as_str().unwrap()).collect();
+    assert_eq!(said.len(), 2, "{report:?}");
+    assert!(said.iter().all(|text| text.starts_with("dropped: ")), "{said:?}");
+    let bench = restart(bench).await;
+    assert_eq!(bench.daemon.reports()[0]["lines"].as_array().unwrap().len(), 2, "the report survives");
+}
+
+#[tokio::test]
+async fn p6_settling_goes_on_after_a_restart_of_the_hub() {
+    let bench = cut_off(|_| {}).await;
+    assert_eq!(patch(&mut bench.as_kubelet().await, "one", &json!({"phase": "Succeeded"})).await.code, 200);
+    let bench = restart(bench).await;
+    heal(&bench).await;
+    settled(&bench).await;
+    assert_eq!(in_cloud(&bench, "one")["status"]["phase"], "Succeeded");
 }

@@ -1,0 +1,392 @@
+//! What waits is told to the cloud once it is back (design §6.4). The machine of crate `outbox` decides; here it is given
+//! answers and the time, and its requests are sent.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
+use hyper::{Method, StatusCode, Uri};
+use outbox::report::{Reports, Stored};
+use outbox::settle::{
+    Answer, Effect, Fresh, Got, Limits, Moment, Objects, Place, Read as Reading, Request, Settle, Ticket,
+};
+use outbox::{Entry, Id, Outbox, Writer};
+use serde_json::Value;
+use tokio::sync::Notify;
+use view::{Key, Record, ResourceId, Scope};
+use wire::media::Accepted;
+use wire::{Encoding, Status};
+
+use super::cloud::{AGENT, Whole};
+use super::learn::{Read, What};
+use super::staging::now;
+use super::writes::Sent;
+use super::{Reads, Who, lock, random};
+use crate::cloud::Trouble;
+use crate::link::State;
+use crate::store::Own;
+
+/// How long nothing happens at most.
+const PULSE: Duration = Duration::from_secs(60);
+
+/// The machine, and what it has done.
+pub struct Settling {
+    machine: Mutex<Settle>,
+    reports: Mutex<Reports>,
+    up: AtomicBool,
+    /// Told when the machine may have something to do, or has done something.
+    changed: Notify,
+    /// Told when the node's status may go on.
+    released: Notify,
+}
+
+impl Settling {
+    /// One that knows of nothing yet, in the boot of this id.
+    pub fn new(boot: Arc<str>) -> Settling {
+        Settling {
+            machine: Mutex::new(Settle::new(Limits::default(), boot, random())),
+            reports: Mutex::default(),
+            up: AtomicBool::new(false),
+            changed: Notify::new(),
+            released: Notify::new(),
+        }
+    }
+
+    /// Takes over the record of a report's line.
+    pub fn load(&self, value: &[u8]) {
+        if !lock(&self.reports).load(value) {
+            tracing::error!("a line of a report of what was settled is not understood: it is left alone");
+        }
+    }
+}
+
+/// What the machine is shown of entries and of the cloud's objects.
+struct Shown<'a>(&'a Reads);
+
+impl Objects for Shown<'_> {
+    fn local(&mut self, id: &Id) -> Option<Value> {
+        self.0.content(id)
+    }
+
+    fn fresh(&mut self, id: &Id) -> Fresh {
+        let beneath = self.0.lock().beneath(&id.resource, &id.key);
+        beneath
+            .and_then(|object| self.0.cloud_value(&id.resource, &object))
+            .map_or(Fresh::Absent, Fresh::Found)
+    }
+}
+
+impl Reads {
+    fn moment(&self) -> Moment {
+        // Whether the node's clock is right nobody has said: events are not given up by it.
+        Moment { now: self.now(), wall: None }
+    }
+
+    /// What was stored before this hub began waits; what a shutdown of the node wrote before this boot is taken back, before
+    /// anybody is served.
+    pub(super) fn begin_settling(self: &Arc<Self>) {
+        let (waiting, _) = self.waiting();
+        for entry in &waiting {
+            match self.content(&entry.id) {
+                Some(content) => lock(&self.settling.machine).put(entry, &content),
+                None => {
+                    tracing::error!("{}/{}: what waits of it cannot be read", entry.id.resource, entry.id.key)
+                }
+            }
+        }
+        lock(&self.settling.machine).undo_shutdown();
+        self.carry_out();
+    }
+
+    /// Settles, for as long as the hub runs.
+    pub async fn settle(self: &Arc<Self>) {
+        loop {
+            let changed = self.settling.changed.notified();
+            let due = {
+                let mut machine = lock(&self.settling.machine);
+                machine.tick(self.moment(), &mut Shown(self));
+                machine.next_tick(self.now())
+            };
+            self.carry_out();
+            let wait = due.map_or(PULSE, |due| due.saturating_sub(self.now())).min(PULSE);
+            tokio::select! {
+                () = changed => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// Tells the machine something.
+    pub(super) fn tell_settling(&self, tell: impl FnOnce(&mut Settle, Moment)) {
+        let moment = self.moment();
+        tell(&mut lock(&self.settling.machine), moment);
+        self.settling.changed.notify_one();
+    }
+
+    /// The link came back, or went.
+    pub(super) fn settling_link(&self, up: bool) {
+        if self.settling.up.swap(up, Ordering::Relaxed) == up {
+            return;
+        }
+        if up {
+            lock(&self.settling.reports).begin();
+        }
+        self.tell_settling(|machine, moment| machine.link(up, moment));
+        self.settling.released.notify_waiters();
+    }
+
+    /// An entry was stored.
+    pub(super) fn settling_put(&self, entry: &Entry, content: &[u8]) {
+        if let Ok(content) = serde_json::from_slice(content) {
+            self.tell_settling(|machine, _| machine.put(entry, &content));
+        }
+    }
+
+    /// kubelet writes while the cloud can be reached.
+    pub(super) fn kubelet_writes(&self) {
+        if self.cloud.judge().state() == State::Up {
+            self.tell_settling(|machine, _| machine.kubelet_lives());
+        }
+    }
+
+    /// A daemon called, with a credential of its own.
+    pub(super) fn daemon_calls(&self, who: &Who) {
+        self.tell_settling(|machine, _| machine.credential(&Writer::Daemon(who.identity.clone())));
+    }
+
+    /// The cloud's object at this place changed.
+    pub(super) fn settling_moved(&self, resource: &ResourceId, key: &Key) {
+        let place: Place = (resource.clone(), key.clone());
+        self.tell_settling(|machine, _| machine.moved(&place));
+    }
+
+    /// Waits, for a bounded time, until the cloud knows of all pods that have ended: so no replacement is scheduled to this
+    /// node before a success is known.
+    pub(super) async fn hold_node_status(&self) {
+        loop {
+            let released = self.settling.released.notified();
+            let now = self.now();
+            let until = {
+                let machine = lock(&self.settling.machine);
+                if !machine.holds_node(now) {
+                    return;
+                }
+                machine.next_tick(now).unwrap_or(now + Duration::from_secs(1))
+            };
+            let wait = until.saturating_sub(now).clamp(Duration::from_millis(20), Duration::from_secs(1));
+            tokio::select! {
+                () = released => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// Carries out what the machine wants done.
+    fn carry_out(self: &Arc<Self>) {
+        let effects = lock(&self.settling.machine).effects();
+        for effect in effects {
+            match effect {
+                Effect::Read(read) => {
+                    let reads = self.clone();
+                    tokio::spawn(async move {
+                        let got = reads.read_for_settling(&read).await;
+                        reads.tell_settling(|machine, moment| machine.got(&read, got, moment));
+                    });
+                }
+                Effect::Send { ticket, id, request } => {
+                    let reads = self.clone();
+                    tokio::spawn(async move { reads.send_settled(ticket, &id, request).await });
+                }
+                Effect::Settled { id, writes, fate } => self.settled(&id, writes, &fate),
+                Effect::Parked { id, message } => {
+                    tracing::warn!(
+                        "{}/{}: the cloud forbids what waits of it: {message}",
+                        id.resource,
+                        id.key
+                    );
+                }
+            }
+        }
+    }
+
+    /// Reads something as the node, and lets the view learn it.
+    async fn read_for_settling(self: &Arc<Self>, read: &Reading) -> Got {
+        let Some(who) = Who::node() else { return Got::Failed { retry_after: None } };
+        let (resource, what, target) = match read {
+            Reading::Pods => {
+                let pods = ResourceId::new("", "v1", "pods", "");
+                let Ok(fields) = format!("spec.nodeName={}", self.node).parse() else {
+                    return Got::Failed { retry_after: None };
+                };
+                let scope = Scope { fields, ..Scope::default() };
+                let target = super::path::read(&pods, &scope, &[]);
+                (pods, What::Set(scope, true), target)
+            }
+            Reading::Own((resource, key)) | Reading::Again((resource, key)) => {
+                let target = format!("{}/{}", super::path::set(resource, key.namespace()), key.name());
+                (resource.clone(), What::Object(key.clone()), target)
+            }
+        };
+        let headers = self.own_headers(&resource);
+        let read = Read {
+            who: &who,
+            target: "",
+            headers: HeaderMap::new(),
+            resource,
+            what,
+            accepted: Accepted::DEFAULT,
+        };
+        let whole = match self.ask_whole(&who, &target, headers).await {
+            Ok(whole) => whole,
+            Err(trouble) => {
+                tracing::debug!("{trouble}");
+                return Got::Failed { retry_after: None };
+            }
+        };
+        let retry_after = retry_after(&whole.headers);
+        match (whole.status, self.learn(&read, &whole, true)) {
+            (StatusCode::NOT_FOUND, _) => Got::Absent,
+            (StatusCode::FORBIDDEN, _) => Got::Forbidden,
+            (_, true) => Got::Read,
+            (status, false) => {
+                tracing::warn!(
+                    "{target}: the cloud answered {status}, and what waits cannot be settled before it is read"
+                );
+                Got::Failed { retry_after }
+            }
+        }
+    }
+
+    /// Sends what the machine wants sent, and tells it how that ended.
+    async fn send_settled(self: &Arc<Self>, ticket: Ticket, id: &Id, request: Request) {
+        let answer = self.settled_answer(id, request).await;
+        self.tell_settling(|machine, moment| machine.answered(ticket, answer, moment));
+        self.settling.released.notify_waiters();
+    }
+
+    async fn settled_answer(self: &Arc<Self>, id: &Id, request: Request) -> Answer {
+        let who = match &id.writer {
+            Writer::Kubelet => Who::node(),
+            Writer::Daemon(identity) => self.callers.find(identity),
+        };
+        let (Some(who), Ok(target)) = (who, request.path.parse::<Uri>()) else { return Answer::NoCredential };
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(request.content_type));
+        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        let Ok(method) = Method::from_bytes(request.method.as_bytes()) else { return Answer::NoCredential };
+        let body = request.body.to_string().into();
+        let is_delete = method == Method::DELETE;
+        match self.send(&who, Sent { method, target, headers, body }).await {
+            Ok(whole) => {
+                self.learn_settled(id, is_delete, &whole);
+                let message = match whole.status.is_success() {
+                    true => String::new(),
+                    false => message(&whole),
+                };
+                Answer::Code {
+                    code: whole.status.as_u16(),
+                    message,
+                    retry_after: retry_after(&whole.headers),
+                }
+            }
+            Err(Trouble::NoCredential) => Answer::NoCredential,
+            Err(trouble) => {
+                tracing::debug!("{}/{}: {trouble}", id.resource, id.key);
+                Answer::Nothing
+            }
+        }
+    }
+
+    /// What the cloud's answer says of the object.
+    fn learn_settled(self: &Arc<Self>, id: &Id, is_delete: bool, whole: &Whole) {
+        if !super::answer::is_kept(&id.resource) {
+            return;
+        }
+        let object = whole.object().and_then(|(body, encoding)| {
+            let kept = whole.status.is_success().then(|| view::read(&id.resource, body.to_vec(), encoding));
+            kept.and_then(Result::ok).map(|object| (object, body, encoding))
+        });
+        match (whole.status, object) {
+            // Its last state, or that of a pod that finalizers keep.
+            (status, Some((object, body, encoding))) if status.is_success() => {
+                if is_delete && !has_finalizers(&body, encoding) {
+                    self.with(|view| view.deleted(&id.resource, &id.key, &id.uid));
+                } else {
+                    self.with(|view| view.wrote(&id.resource, object));
+                }
+            }
+            (status, _)
+                if status == StatusCode::NOT_FOUND || (is_delete && status != StatusCode::FORBIDDEN) =>
+            {
+                if status.is_success() || matches!(status.as_u16(), 404 | 409) {
+                    self.with(|view| view.deleted(&id.resource, &id.key, &id.uid));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// An entry is settled: that is noted and the entry removed, in one step, and then the cloud's object is shown.
+    fn settled(self: &Arc<Self>, id: &Id, writes: u64, fate: &outbox::settle::Fate) {
+        let Some(removed) = lock(&self.staging.outbox).remove(id, writes) else { return };
+        match fate {
+            outbox::settle::Fate::Dropped(_) => tracing::warn!("{}/{}: {fate}", id.resource, id.key),
+            _ => tracing::debug!("{}/{}: {fate}", id.resource, id.key),
+        }
+        let lines = lock(&self.settling.reports).add(id, fate, now());
+        let lines = lines.into_iter().map(|line| match line {
+            Stored::Put { key, value } => Record::Put { key: Own::Report.key(&key), value, seal: true },
+            Stored::Delete { key } => Record::Delete { key: Own::Report.key(&key) },
+        });
+        let records = lines.chain([Own::Staged.record(removed)]).collect();
+        let (reads, id) = (self.clone(), id.clone());
+        let (tell, told) = tokio::sync::oneshot::channel();
+        self.store.stage(records, move |result| {
+            // Nobody listens any more when the hub ends.
+            let _ = tell.send(result);
+        });
+        tokio::spawn(async move {
+            // Where it cannot be removed it is found again at the next start, and settled again: nothing is done twice by that.
+            let _ = told.await;
+            reads.store.pump();
+            if super::answer::is_kept(&id.resource) {
+                reads.lay(&id.resource, &id.key, None);
+            }
+            reads.settling.released.notify_waiters();
+        });
+    }
+
+    /// An operator, or somebody else, took an entry out.
+    pub(super) fn settling_removed(&self, id: &Id) {
+        self.tell_settling(|machine, _| machine.removed(id));
+    }
+
+    /// The last settlings, oldest first, as JSON.
+    #[must_use]
+    pub fn reports(&self) -> Vec<Value> {
+        lock(&self.settling.reports).all().map(outbox::report::Report::to_json).collect()
+    }
+}
+
+fn has_finalizers(body: &[u8], encoding: Encoding) -> bool {
+    let json = wire::transcode::transcode(body, encoding, Encoding::Json).ok();
+    let object: Option<Value> = json.and_then(|json| serde_json::from_slice(&json.bytes).ok());
+    let finalizers = object.as_ref().and_then(|object| object.pointer("/metadata/finalizers"));
+    finalizers.and_then(Value::as_array).is_some_and(|finalizers| !finalizers.is_empty())
+}
+
+fn message(whole: &Whole) -> String {
+    let status = whole.object().and_then(|(body, encoding)| Status::decode(&body, encoding));
+    status.map_or_else(|| whole.status.to_string(), |status| status.message)
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// The key of what waits in the store.
+pub(super) fn staged_key(id: &Id) -> Vec<u8> {
+    Own::Staged.key(&Outbox::key(id))
+}
