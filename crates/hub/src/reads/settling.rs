@@ -317,12 +317,9 @@ impl Reads {
                     self.with(|view| view.wrote(&id.resource, object));
                 }
             }
-            (status, _)
-                if status == StatusCode::NOT_FOUND || (is_delete && status != StatusCode::FORBIDDEN) =>
-            {
-                if status.is_success() || matches!(status.as_u16(), 404 | 409) {
-                    self.with(|view| view.deleted(&id.resource, &id.key, &id.uid));
-                }
+            // Gone, or another pod has its name.
+            (status, _) if status == StatusCode::NOT_FOUND || is_delete && is_gone_by(status) => {
+                self.with(|view| view.deleted(&id.resource, &id.key, &id.uid));
             }
             _ => {}
         }
@@ -368,6 +365,11 @@ impl Reads {
     pub fn reports(&self) -> Vec<Value> {
         lock(&self.settling.reports).all().map(outbox::report::Report::to_json).collect()
     }
+}
+
+/// Whether an answer to the final deletion of a pod says that this very pod is not there any more.
+fn is_gone_by(status: StatusCode) -> bool {
+    status.is_success() || status == StatusCode::CONFLICT
 }
 
 fn has_finalizers(body: &[u8], encoding: Encoding) -> bool {
