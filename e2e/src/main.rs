@@ -55,7 +55,9 @@ use shuffle::Shuffle;
 
 const USAGE: &str = "usage: e2e/run SCENARIO [--ipam edgekeep-ipam|host-local] [--seed NUMBER]
 
-  all                      every one of these that is not marked *, one after the other";
+  all                      every one of these that is not marked *, one after the other, then power-cuts
+  power-cuts [--cuts N] [--seed N]
+                           the power of a virtual node is cut 5 times, or N, and it is booted (a program of its own)";
 
 const USAGE_END: &str = "
   --ipam host-local plays with stock host-local under edgekeep-ipam's name. Every scenario must then fail, which

@@ -1,0 +1,188 @@
+//! A node at work: pods get addresses and give them back, the cloud changes, kubelet listens and writes, the link comes and
+//! goes; all at once. What the node says meanwhile is noted.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use testkit::cloud::Cloud;
+use testkit::cloud::contract::client::Target;
+use testkit::rng::Rng;
+
+use crate::diary::{Begun, Diary, Place, Said, Shown};
+use crate::kubelet::Kubelet;
+use crate::machine::Machine;
+use crate::plugin::{self, ROOMY, TIGHT, TIGHT_SIZE};
+use crate::recording::Unflushed;
+use crate::world::{self, Change, World};
+
+/// So many runtimes call the plugin at once.
+const RUNTIMES: usize = 4;
+/// Names of pods that each of them knows, in the roomy network and in the tight one. In the tight one together they are
+/// more than there are addresses, and those that run are fewer.
+const NAMES: (u64, u64) = (30, 5);
+const TIGHT_LIVE: usize = 3;
+/// How long the link is whole and cut, in turns; at the end it is cut.
+const LINK: [Duration; 4] =
+    [Duration::from_secs(3), Duration::from_secs(4), Duration::from_secs(3), Duration::from_secs(3)];
+/// Between two changes in the cloud, and between two writes of kubelet's; on average.
+const CHANGES: Duration = Duration::from_millis(60);
+
+/// What all who work on the node share.
+struct Work<'a> {
+    machine: &'a Machine,
+    diary: &'a RefCell<Diary>,
+    unflushed: Unflushed,
+    /// Who has an address of a network: P2 while it runs.
+    live: RefCell<BTreeMap<(String, String), Place>>,
+    pods: RefCell<BTreeMap<String, Shown>>,
+    cut_off: Cell<bool>,
+    rounds: Cell<u64>,
+}
+
+/// Works for as long as the link's turns take.
+///
+/// # Errors
+///
+/// The node does not do its work, or gives an address to two.
+pub async fn work(
+    machine: &Machine,
+    target: &Target,
+    world: &mut World,
+    diary: &RefCell<Diary>,
+    unflushed: Unflushed,
+    rng: &mut Rng,
+) -> Result<()> {
+    let work = Work {
+        machine,
+        diary,
+        unflushed,
+        live: RefCell::default(),
+        pods: RefCell::default(),
+        cut_off: Cell::new(false),
+        rounds: Cell::new(0),
+    };
+    let (mut listener, writer) = (Kubelet::connect(target).await?, Kubelet::connect(target).await?);
+    let hears = |said: Said| work.hear(said);
+    let (cloud, world) = (Rc::clone(&world.cloud), RefCell::new(world));
+    let [one, two, three, four] =
+        std::array::from_fn::<_, RUNTIMES, _>(|number| work.runtime(number, rng.fork()));
+    let (changes, writes) = (work.changes(&world, rng.fork()), work.writes(&writer, rng.fork()));
+    tokio::select! {
+        done = work.link(&cloud) => done,
+        failed = listener.follow(&hears) => failed,
+        failed = async { tokio::try_join!(one, two, three, four, changes, writes).map(|_| ()) } => failed,
+    }
+}
+
+impl Work<'_> {
+    fn hear(&self, said: Said) {
+        match &said {
+            Said::Shown(pod) => drop(self.pods.borrow_mut().insert(pod.uid.clone(), pod.clone())),
+            Said::Gone(uid) => drop(self.pods.borrow_mut().remove(uid)),
+            _ => {}
+        }
+        self.diary.borrow_mut().hear(self.machine.disk.position(), said);
+    }
+
+    fn begin(&self, begun: Begun) {
+        self.diary.borrow_mut().begin(self.machine.disk.position(), begun);
+    }
+
+    async fn link(&self, cloud: &Cloud) -> Result<()> {
+        for (turn, lasts) in LINK.iter().enumerate() {
+            let whole = turn % 2 == 0;
+            if whole {
+                self.begin(Begun::Healed);
+            }
+            self.cut_off.set(!whole);
+            world::link(cloud, whole).await?;
+            tokio::time::sleep(*lasts).await;
+        }
+        Ok(())
+    }
+
+    async fn changes(&self, world: &RefCell<&mut World>, mut rng: Rng) -> Result<()> {
+        loop {
+            pause(&mut rng).await;
+            let mut world = world.borrow_mut();
+            let change = world.next(&mut rng);
+            if let Change::Remove(_, uid) = &change {
+                self.begin(Begun::Deleted(uid.clone()));
+            }
+            world.carry_out(change);
+        }
+    }
+
+    /// kubelet writes the status of one of its pods, whether or not the cloud can be reached; what was answered with success
+    /// while it could not is the hub's own promise.
+    async fn writes(&self, kubelet: &Kubelet, mut rng: Rng) -> Result<()> {
+        loop {
+            pause(&mut rng).await;
+            let pods: Vec<Shown> = self.pods.borrow().values().cloned().collect();
+            if !self.cut_off.get() || pods.is_empty() {
+                continue;
+            }
+            let (pod, round) = (rng.pick(&pods), self.rounds.get() + 1);
+            self.rounds.set(round);
+            if kubelet.write(pod, round).await? && self.cut_off.get() {
+                self.hear(Said::Staged { uid: pod.uid.clone(), round });
+            }
+        }
+    }
+
+    async fn runtime(&self, number: usize, mut rng: Rng) -> Result<()> {
+        let mut running: BTreeMap<Place, String> = BTreeMap::new();
+        let mut sandboxes = 0_u64;
+        loop {
+            let tight = rng.chance(30);
+            let (network, names) = if tight { (TIGHT, NAMES.1) } else { (ROOMY, NAMES.0) };
+            let pod = format!("r{number}-{}", rng.below(names));
+            let place = Place { network: network.to_owned(), pod };
+            if let Some(container) = running.remove(&place) {
+                self.del(&place, &container).await?;
+                continue;
+            }
+            let tight_ones = running.keys().filter(|place| place.network == TIGHT).count();
+            if !tight || tight_ones < TIGHT_LIVE {
+                sandboxes += 1;
+                let container = format!("{number:02x}{sandboxes:062x}");
+                self.add(&place, &container).await?;
+                running.insert(place, container);
+            }
+        }
+    }
+
+    async fn add(&self, place: &Place, container: &str) -> Result<()> {
+        let done = plugin::call(self.machine, "ADD", place, container, self.unflushed.plugin()).await?;
+        let addresses = plugin::addresses(&done, place)?;
+        for address in &addresses {
+            let key = (place.network.clone(), address.clone());
+            if let Some(other) = self.live.borrow_mut().insert(key, place.clone()) {
+                bail!("{address} was given to {place} while {other} had it");
+            }
+        }
+        self.diary.borrow_mut().hear(done.position, Said::Bound(place.clone(), addresses));
+        Ok(())
+    }
+
+    async fn del(&self, place: &Place, container: &str) -> Result<()> {
+        self.live.borrow_mut().retain(|_, holder| holder != place);
+        if place.network == TIGHT {
+            self.begin(Begun::Parked(place.clone()));
+        }
+        let done = plugin::call(self.machine, "DEL", place, container, self.unflushed.plugin()).await?;
+        done.success(&format!("DEL of {place}")).map(drop)
+    }
+}
+
+/// A moment, never the same.
+async fn pause(rng: &mut Rng) {
+    let most = u64::try_from(CHANGES.as_micros()).unwrap_or(u64::MAX).saturating_mul(2);
+    tokio::time::sleep(Duration::from_micros(rng.below(most))).await;
+}
+
+/// The pods that run must fit the tight network, and the named ones must not.
+const _: () = assert!(RUNTIMES * TIGHT_LIVE < TIGHT_SIZE && RUNTIMES * 5 > TIGHT_SIZE);
