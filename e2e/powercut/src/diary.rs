@@ -213,7 +213,7 @@ impl Owed {
     }
 
     /// What is wrong with the pods that the hub shows after the cut, at this version.
-    pub fn pods_broken(&self, found: &[Shown], version: u64) -> Vec<String> {
+    pub fn objects_broken(&self, found: &[Shown], version: u64) -> Vec<String> {
         let mut broken = Vec::new();
         if version < self.version {
             broken.push(format!("version {version} is shown after {}", self.version));
@@ -324,13 +324,13 @@ mod tests {
         diary.hear(3, Said::Shown(Shown { ending: true, finished: true, ..shown("a") }));
         diary.hear(3, Said::Version(9));
         let owed = diary.owed(3);
-        assert_eq!(owed.pods_broken(&[Shown { ending: true, finished: true, ..shown("a") }], 9), [""; 0]);
-        assert_eq!(owed.pods_broken(&[shown("a")], 10), ["the pod a is not to be deleted any more"]);
+        assert_eq!(owed.objects_broken(&[Shown { ending: true, finished: true, ..shown("a") }], 9), [""; 0]);
+        assert_eq!(owed.objects_broken(&[shown("a")], 10), ["the pod a is not to be deleted any more"]);
         assert_eq!(
-            owed.pods_broken(&[], 8),
+            owed.objects_broken(&[], 8),
             ["version 8 is shown after 9", "the pod a is not shown any more"]
         );
-        assert_eq!(diary.owed(2).pods_broken(&[shown("a")], 0), ["the pod a has not finished any more"]);
+        assert_eq!(diary.owed(2).objects_broken(&[shown("a")], 0), ["the pod a has not finished any more"]);
     }
 
     #[test]
@@ -338,13 +338,13 @@ mod tests {
         let mut diary = Diary::default();
         diary.hear(1, Said::Shown(shown("a")));
         diary.begin(2, Begun::Deleted("a".into()));
-        assert_eq!(diary.owed(2).pods_broken(&[], 0).len(), 1);
+        assert_eq!(diary.owed(2).objects_broken(&[], 0).len(), 1);
         for there in [vec![], vec![shown("a")]] {
-            assert_eq!(diary.owed(3).pods_broken(&there, 0), [""; 0]);
+            assert_eq!(diary.owed(3).objects_broken(&there, 0), [""; 0]);
         }
         diary.hear(4, Said::Gone("a".into()));
-        assert_eq!(diary.owed(4).pods_broken(&[], 0), [""; 0]);
-        assert_eq!(diary.owed(4).pods_broken(&[shown("a")], 0).len(), 1);
+        assert_eq!(diary.owed(4).objects_broken(&[], 0), [""; 0]);
+        assert_eq!(diary.owed(4).objects_broken(&[shown("a")], 0).len(), 1);
     }
 
     #[test]
@@ -366,8 +366,8 @@ mod tests {
         diary.hear(2, Said::Staged { uid: "a".into(), round: 3 });
         diary.begin(4, Begun::Healed);
         let of = |round| [Shown { round, ..shown("a") }];
-        assert_eq!(diary.owed(4).pods_broken(&of(2), 0), ["the pod a shows write 2 where 3 was answered"]);
-        assert_eq!(diary.owed(4).pods_broken(&of(4), 0), [""; 0]);
-        assert_eq!(diary.owed(5).pods_broken(&of(0), 0), [""; 0]);
+        assert_eq!(diary.owed(4).objects_broken(&of(2), 0), ["the pod a shows write 2 where 3 was answered"]);
+        assert_eq!(diary.owed(4).objects_broken(&of(4), 0), [""; 0]);
+        assert_eq!(diary.owed(5).objects_broken(&of(0), 0), [""; 0]);
     }
 }

@@ -65,7 +65,7 @@ async fn examine(recording: &Recording, owed: &Owed, content: Vec<u8>, rng: &mut
     let mut broken = owed.bindings_broken(&bindings);
     let target = kubelet::start_hub(&machine, false).await?;
     match Kubelet::connect(&target).await?.list().await {
-        Ok(listed) => broken.extend(owed.pods_broken(&listed.pods, listed.version)),
+        Ok(listed) => broken.extend(owed.objects_broken(&listed.objects, listed.version)),
         // Where it had answered nobody, it owes no answer.
         Err(failed) if owed.version > 0 => broken.push(format!("{failed:#}")),
         Err(_) => {}

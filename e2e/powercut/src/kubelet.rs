@@ -1,4 +1,4 @@
-//! A miniature kubelet: lists and watches its pods through the hub, and notes what it is shown.
+//! A miniature kubelet: lists and watches its pods through the hub, writes what it knows of them, and tells what it hears.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Value, json};
 use testkit::cloud::Credential;
-use testkit::cloud::contract::client::{Client, STRATEGIC, Target};
+use testkit::cloud::contract::client::{Client, Reply, STRATEGIC, Target};
 use tokio::time::Instant;
 
 use crate::diary::{Said, Shown};
@@ -15,15 +15,16 @@ use crate::node;
 
 /// The hub's own directory on the node.
 const STATE: &str = "/var/lib/edgekeep/hub/pki";
-/// The pods of the node.
-pub const PODS: &str = "/api/v1/pods?fieldSelector=spec.nodeName%3Dedge-1";
+/// The node, and its pods.
+const OWN_NODE: &str = "/api/v1/nodes/edge-1";
+const PODS: &str = "/api/v1/pods?fieldSelector=spec.nodeName%3Dedge-1";
 /// How long the hub may take to come up on an emulated processor.
 const COMING_UP: Duration = Duration::from_secs(60);
 /// How long the hub may be asked for something before it has it; what it has is on its disk.
 const ANSWER: Duration = Duration::from_secs(20);
 /// Between two questions whether something has come to pass.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Stands before the count of a staged write in a pod's status.
+/// Stands before the count of a write in a status.
 const ROUND: &str = "round ";
 
 /// Starts the hub on the node and says how kubelet reaches it.
@@ -46,16 +47,14 @@ pub async fn start_hub(machine: &Machine, unflushed: bool) -> Result<Target> {
     bail!("the hub does not come up\n{}", machine.says())
 }
 
-/// Kills the hub, and has the kernel write everything.
+/// Kills the hub.
 ///
 /// # Errors
 ///
 /// It cannot be killed.
-pub async fn end_hub(machine: &Machine) -> Result<()> {
+pub async fn kill_hub(machine: &Machine) -> Result<()> {
     let kill = json!({"argv": ["/bin/busybox", "killall", "-9", "edgekeep"]});
-    machine.order(kill).await?.success("killall")?;
-    let sync = json!({"argv": ["/bin/busybox", "sync"]});
-    machine.order(sync).await?.success("sync").map(drop)
+    machine.order(kill).await?.success("killall").map(drop)
 }
 
 async fn reach(machine: &Machine) -> Result<Target> {
@@ -67,17 +66,18 @@ async fn reach(machine: &Machine) -> Result<Target> {
     Ok(Target { address: machine.hub, ca: read("ca.crt").await?, credential: Some(credential) })
 }
 
-/// What kubelet knows of its pods, and from whom.
+/// What kubelet knows of its node and pods, and from whom.
 pub struct Kubelet {
+    target: Target,
     client: Client,
     known: BTreeSet<String>,
 }
 
-/// A list of pods as the hub answers it.
+/// The node and its pods as the hub answers them.
 pub struct Listed {
-    /// The pods.
-    pub pods: Vec<Shown>,
-    /// The list's version.
+    /// They.
+    pub objects: Vec<Shown>,
+    /// The version of the list of pods.
     pub version: u64,
 }
 
@@ -89,29 +89,43 @@ impl Kubelet {
     /// It does not answer.
     pub async fn connect(target: &Target) -> Result<Self> {
         let client = Client::connect(target).await.map_err(|e| anyhow!(e))?;
-        Ok(Self { client, known: BTreeSet::new() })
+        Ok(Self { target: target.clone(), client, known: BTreeSet::new() })
     }
 
-    /// Asks for the own pods until there is an answer of success.
+    /// Asks for the node and its pods until there are answers of success.
     ///
     /// # Errors
     ///
-    /// There is none in time: the last one.
-    pub async fn list(&self) -> Result<Listed> {
+    /// There are none in time: the last one.
+    pub async fn list(&mut self) -> Result<Listed> {
+        let (node, pods) = (self.read(OWN_NODE).await?, self.read(PODS).await?);
+        let items = pods.get("items").and_then(Value::as_array);
+        let objects = items.into_iter().flatten().chain([&node]).map(shown).collect();
+        Ok(Listed { objects, version: version(&pods).context("a list without a version")? })
+    }
+
+    async fn read(&mut self, path: &str) -> Result<Value> {
         let end = Instant::now() + ANSWER;
         loop {
-            let reply = self.client.get(PODS).await.map_err(|e| anyhow!(e))?;
-            if reply.code == 200 {
-                let items = reply.json.get("items").and_then(Value::as_array);
-                return Ok(Listed {
-                    pods: items.into_iter().flatten().map(shown).collect(),
-                    version: version(&reply.json).context("a list without a version")?,
-                });
-            }
+            let said = match self.client.get(path).await {
+                Ok(reply) if reply.code == 200 => return Ok(reply.json),
+                Ok(reply) => reply.text(),
+                Err(broken) => {
+                    self.connect_again().await;
+                    broken
+                }
+            };
             if Instant::now() > end {
-                bail!("GET {PODS}: {}", reply.text());
+                bail!("GET {path}: {said}");
             }
             tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// The hub may have been started anew.
+    async fn connect_again(&mut self) {
+        if let Ok(client) = Client::connect(&self.target).await {
+            self.client = client;
         }
     }
 
@@ -122,9 +136,9 @@ impl Kubelet {
     /// The hub does not answer any more.
     pub async fn follow(&mut self, hears: &impl Fn(Said)) -> Result<()> {
         loop {
-            let Listed { pods, version } = self.list().await?;
-            let there: BTreeSet<String> = pods.iter().map(|pod| pod.uid.clone()).collect();
-            pods.into_iter().for_each(|pod| hears(Said::Shown(pod)));
+            let Listed { objects, version } = self.list().await?;
+            let there: BTreeSet<String> = objects.iter().map(|object| object.uid.clone()).collect();
+            objects.into_iter().for_each(|object| hears(Said::Shown(object)));
             self.known.difference(&there).for_each(|uid| hears(Said::Gone(uid.clone())));
             hears(Said::Version(version));
             self.known = there;
@@ -157,23 +171,43 @@ impl Kubelet {
         Ok(())
     }
 
-    /// Writes the status of a pod. Says whether that was done.
-    ///
-    /// # Errors
-    ///
-    /// There is no answer.
-    pub async fn write(&self, pod: &Shown, round: u64) -> Result<bool> {
-        let path = format!("/api/v1/namespaces/default/pods/{}/status", pod.name);
-        let patch = json!({"metadata": {"uid": pod.uid}, "status": {"message": format!("{ROUND}{round}")}});
-        let reply = self.client.patch(&path, STRATEGIC, &patch).await.map_err(|e| anyhow!(e))?;
-        Ok(reply.code == 200)
+    /// Writes the status of the node or of a pod. Says whether that was done.
+    pub async fn write(&mut self, object: &Shown, round: u64) -> bool {
+        let said = format!("{ROUND}{round}");
+        let (path, status) = if object.name == node::NAME {
+            (format!("{OWN_NODE}/status"), json!({"nodeInfo": {"osImage": said}}))
+        } else {
+            (format!("{}/status", path(object)), json!({"message": said}))
+        };
+        let patch = json!({"metadata": {"uid": object.uid}, "status": status});
+        let reply = self.client.patch(&path, STRATEGIC, &patch).await;
+        self.is_done(reply).await
+    }
+
+    /// Tells that nothing of a pod runs any more, which is its end. Says whether that was done.
+    pub async fn delete(&mut self, pod: &Shown) -> bool {
+        let options = json!({"gracePeriodSeconds": 0, "preconditions": {"uid": pod.uid}});
+        let reply = self.client.delete(&path(pod), &options).await;
+        self.is_done(reply).await
+    }
+
+    async fn is_done(&mut self, reply: Result<Reply, String>) -> bool {
+        if reply.is_err() {
+            self.connect_again().await;
+        }
+        reply.is_ok_and(|reply| reply.code == 200)
     }
 }
 
-/// What is owed of a pod that is shown so.
-fn shown(pod: &Value) -> Shown {
-    let text = |at: &str| pod.pointer(at).and_then(Value::as_str).unwrap_or_default();
-    let round = text("/status/message").strip_prefix(ROUND).and_then(|round| round.parse().ok());
+fn path(pod: &Shown) -> String {
+    format!("/api/v1/namespaces/default/pods/{}", pod.name)
+}
+
+/// What is owed of the node, or of a pod, that is shown so.
+fn shown(object: &Value) -> Shown {
+    let text = |at: &str| object.pointer(at).and_then(Value::as_str).unwrap_or_default();
+    let said = [text("/status/message"), text("/status/nodeInfo/osImage")];
+    let round = said.iter().find_map(|said| said.strip_prefix(ROUND)?.parse().ok());
     Shown {
         uid: text("/metadata/uid").to_owned(),
         name: text("/metadata/name").to_owned(),

@@ -12,7 +12,7 @@ use testkit::cloud::contract::client::Target;
 use testkit::rng::Rng;
 
 use crate::diary::{Begun, Diary, Place, Said, Shown};
-use crate::kubelet::Kubelet;
+use crate::kubelet::{self, Kubelet};
 use crate::machine::Machine;
 use crate::plugin::{self, ROOMY, TIGHT, TIGHT_SIZE};
 use crate::recording::Unflushed;
@@ -27,6 +27,8 @@ const TIGHT_LIVE: usize = 3;
 /// How long the link is whole and cut, in turns; at the end it is cut.
 const LINK: [Duration; 4] =
     [Duration::from_secs(3), Duration::from_secs(4), Duration::from_secs(3), Duration::from_secs(3)];
+/// In how many of 100 of these turns the hub is killed.
+const HUB_KILLED: u64 = 30;
 /// Between two changes in the cloud, and between two writes of kubelet's; on average.
 const CHANGES: Duration = Duration::from_millis(60);
 
@@ -37,9 +39,9 @@ struct Work<'a> {
     unflushed: Unflushed,
     /// Who has an address of a network: P2 while it runs.
     live: RefCell<BTreeMap<(String, String), Place>>,
-    pods: RefCell<BTreeMap<String, Shown>>,
+    /// The node and its pods as kubelet knows them, by uid.
+    shown: RefCell<BTreeMap<String, Shown>>,
     cut_off: Cell<bool>,
-    rounds: Cell<u64>,
 }
 
 /// Works for as long as the link's turns take.
@@ -60,28 +62,31 @@ pub async fn work(
         diary,
         unflushed,
         live: RefCell::default(),
-        pods: RefCell::default(),
+        shown: RefCell::default(),
         cut_off: Cell::new(false),
-        rounds: Cell::new(0),
     };
-    let (mut listener, writer) = (Kubelet::connect(target).await?, Kubelet::connect(target).await?);
+    let (mut listener, mut writer) = (Kubelet::connect(target).await?, Kubelet::connect(target).await?);
     let hears = |said: Said| work.hear(said);
     let (cloud, world) = (Rc::clone(&world.cloud), RefCell::new(world));
     let [one, two, three, four] =
         std::array::from_fn::<_, RUNTIMES, _>(|number| work.runtime(number, rng.fork()));
-    let (changes, writes) = (work.changes(&world, rng.fork()), work.writes(&writer, rng.fork()));
+    let (changes, writes) = (work.changes(&world, rng.fork()), work.writes(&mut writer, rng.fork()));
     tokio::select! {
-        done = work.link(&cloud) => done,
+        done = work.link(&cloud, rng.fork()) => done,
         failed = listener.follow(&hears) => failed,
         failed = async { tokio::try_join!(one, two, three, four, changes, writes).map(|_| ()) } => failed,
     }
 }
 
 impl Work<'_> {
-    fn hear(&self, said: Said) {
+    fn hear(&self, mut said: Said) {
+        if let Said::Shown(object) = &mut said {
+            // What is shown of a status that the cloud has may be forgotten; what was answered may not.
+            object.round = 0;
+        }
         match &said {
-            Said::Shown(pod) => drop(self.pods.borrow_mut().insert(pod.uid.clone(), pod.clone())),
-            Said::Gone(uid) => drop(self.pods.borrow_mut().remove(uid)),
+            Said::Shown(object) => drop(self.shown.borrow_mut().insert(object.uid.clone(), object.clone())),
+            Said::Gone(uid) => drop(self.shown.borrow_mut().remove(uid)),
             _ => {}
         }
         self.diary.borrow_mut().hear(self.machine.disk.position(), said);
@@ -91,15 +96,23 @@ impl Work<'_> {
         self.diary.borrow_mut().begin(self.machine.disk.position(), begun);
     }
 
-    async fn link(&self, cloud: &Cloud) -> Result<()> {
+    async fn link(&self, cloud: &Cloud, mut rng: Rng) -> Result<()> {
         for (turn, lasts) in LINK.iter().enumerate() {
             let whole = turn % 2 == 0;
             if whole {
                 self.begin(Begun::Healed);
+                self.cut_off.set(false);
             }
-            self.cut_off.set(!whole);
             world::link(cloud, whole).await?;
-            tokio::time::sleep(*lasts).await;
+            self.cut_off.set(!whole);
+            // In the middle of a turn, at times: it goes on where it was.
+            let before = lasts.mul_f64(0.5);
+            tokio::time::sleep(before).await;
+            if rng.chance(HUB_KILLED) {
+                kubelet::kill_hub(self.machine).await?;
+                kubelet::start_hub(self.machine, self.unflushed.hub()).await?;
+            }
+            tokio::time::sleep(*lasts - before).await;
         }
         Ok(())
     }
@@ -116,19 +129,27 @@ impl Work<'_> {
         }
     }
 
-    /// kubelet writes the status of one of its pods, whether or not the cloud can be reached; what was answered with success
-    /// while it could not is the hub's own promise.
-    async fn writes(&self, kubelet: &Kubelet, mut rng: Rng) -> Result<()> {
+    /// kubelet writes while the cloud cannot be reached: what is answered with success then is the hub's own promise.
+    async fn writes(&self, kubelet: &mut Kubelet, mut rng: Rng) -> Result<()> {
+        let mut round = 0;
         loop {
             pause(&mut rng).await;
-            let pods: Vec<Shown> = self.pods.borrow().values().cloned().collect();
-            if !self.cut_off.get() || pods.is_empty() {
+            let objects: Vec<Shown> = self.shown.borrow().values().cloned().collect();
+            if !self.cut_off.get() || objects.is_empty() {
                 continue;
             }
-            let (pod, round) = (rng.pick(&pods), self.rounds.get() + 1);
-            self.rounds.set(round);
-            if kubelet.write(pod, round).await? && self.cut_off.get() {
-                self.hear(Said::Staged { uid: pod.uid.clone(), round });
+            let object = rng.pick(&objects);
+            let uid = object.uid.clone();
+            if object.ending && rng.chance(50) {
+                self.begin(Begun::Deleted(uid.clone()));
+                if kubelet.delete(object).await && self.cut_off.get() {
+                    self.hear(Said::Gone(uid));
+                }
+                continue;
+            }
+            round += 1;
+            if kubelet.write(object, round).await && self.cut_off.get() {
+                self.hear(Said::Staged { uid, round });
             }
         }
     }

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use serde_json::json;
 use testkit::rng::Rng;
 
 use crate::diary::Diary;
@@ -74,7 +75,8 @@ impl Recording {
         let mut target = kubelet::start_hub(&machine, false).await?;
         if unflushed.hub() {
             // What it makes at its first start is there: so that what is missed is what it was told later.
-            kubelet::end_hub(&machine).await?;
+            kubelet::kill_hub(&machine).await?;
+            machine.order(json!({"argv": ["/bin/busybox", "sync"]})).await?.success("sync")?;
             target = kubelet::start_hub(&machine, true).await?;
         }
         let (began, diary) = (machine.disk.position(), RefCell::new(Diary::default()));

@@ -105,6 +105,13 @@ impl World {
     pub fn carry_out(&mut self, change: Change) {
         match change {
             Change::Put(pod) => {
+                let text = |at: &str| pod.pointer(at).and_then(Value::as_str).unwrap_or_default();
+                let (name, uid) = (text("/metadata/name"), text("/metadata/uid"));
+                if !uid.is_empty() && self.cloud.get("", "pods", "default", name).is_none() {
+                    // kubelet has told its end meanwhile; it does not come back.
+                    self.pods.remove(name);
+                    return;
+                }
                 let written = self.cloud.put("", "pods", pod);
                 let name = written.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
                 self.pods.insert(name.to_owned(), Value::clone(&written));
