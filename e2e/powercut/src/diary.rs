@@ -73,8 +73,8 @@ pub struct Diary {
 pub struct Owed {
     /// Bindings, and whether each must be there: one that need not be has its address or is no more.
     pub bindings: BTreeMap<Place, (Vec<String>, bool)>,
-    /// Pods that must be there as they were shown, or further on.
-    pub pods: BTreeMap<String, Shown>,
+    /// The node and the pods that must be there as they were shown, or further on.
+    pub objects: BTreeMap<String, Shown>,
     /// Pods that may be gone; as they were shown if they are there.
     pub perhaps: BTreeMap<String, Shown>,
     /// Pods that must not be there again.
@@ -148,17 +148,17 @@ impl Owed {
                 if let Some(perhaps) = self.perhaps.get_mut(&shown.uid) {
                     perhaps.take(shown);
                 } else if !self.gone.contains(&shown.uid) {
-                    self.pods.entry(shown.uid.clone()).or_default().take(shown);
+                    self.objects.entry(shown.uid.clone()).or_default().take(shown);
                 }
             }
             Said::Gone(uid) => {
-                self.pods.remove(uid);
+                self.objects.remove(uid);
                 self.perhaps.remove(uid);
                 self.gone.insert(uid.clone());
             }
             Said::Version(version) => self.version = self.version.max(*version),
             Said::Staged { uid, round } => {
-                for pods in [&mut self.pods, &mut self.perhaps] {
+                for pods in [&mut self.objects, &mut self.perhaps] {
                     if let Some(pod) = pods.get_mut(uid) {
                         pod.round = pod.round.max(*round);
                     }
@@ -174,12 +174,12 @@ impl Owed {
             }
             Begun::Deleted(uid) => {
                 if !self.gone.contains(uid) {
-                    let shown = self.pods.remove(uid).unwrap_or_default();
+                    let shown = self.objects.remove(uid).unwrap_or_default();
                     self.perhaps.insert(uid.clone(), Shown { uid: uid.clone(), ..shown });
                 }
             }
             Begun::Healed => {
-                for pod in self.pods.values_mut().chain(self.perhaps.values_mut()) {
+                for pod in self.objects.values_mut().chain(self.perhaps.values_mut()) {
                     pod.round = 0;
                 }
             }
@@ -222,10 +222,10 @@ impl Owed {
         for uid in self.gone.iter().filter(|uid| found.contains_key(uid.as_str())) {
             broken.push(format!("the pod {uid} is back, which was shown as deleted"));
         }
-        for (uid, was) in self.pods.iter().chain(&self.perhaps) {
+        for (uid, was) in self.objects.iter().chain(&self.perhaps) {
             let name = &was.name;
             match found.get(uid.as_str()) {
-                None if self.pods.contains_key(uid) => {
+                None if self.objects.contains_key(uid) => {
                     broken.push(format!("the pod {name} is not shown any more"))
                 }
                 None => {}

@@ -8,70 +8,95 @@ use testkit::rng::Rng;
 
 use crate::cut::{self, Fates};
 use crate::diary::{Owed, Place};
+use crate::disk::Entry;
 use crate::kubelet::{self, Kubelet};
 use crate::machine::Machine;
 use crate::node;
 use crate::plugin::{self, ROOMY, TIGHT};
+use crate::proxy;
 use crate::recording::Recording;
 
 /// So many of the pods come back; each costs a call of the plugin.
 const RETURNING: usize = 24;
+/// In how many of 100 cuts the power is cut once more while the node comes back.
+const AGAIN: u64 = 25;
 /// So many come that were never there.
 const NEWCOMERS: usize = 4;
 
 /// What came of a cut.
 pub struct Verdict {
-    /// Where the log was cut.
-    pub position: usize,
-    /// What became of the writes that no flush had covered.
-    pub fates: Fates,
-    /// How many bindings and pods were owed.
-    pub owed: (usize, usize),
+    /// Where the log was cut, and what became of the writes that no flush had covered; once more for a second cut.
+    pub cuts: Vec<(usize, Fates)>,
+    /// What was owed.
+    pub owed: Owed,
     /// What the node did not keep.
     pub broken: Vec<String>,
+    /// The disk that it did not keep it on; empty if it did.
+    pub disk: Vec<u8>,
 }
 
-/// Cuts the power of a recorded node and looks what it knows at its next boot.
+/// Cuts the power of a recorded node and looks what it knows at its next boot; at times it is cut once more in the middle of
+/// that. `name` is the machine's.
 ///
 /// # Errors
 ///
 /// The rig itself failed; that the node does not come up is a broken promise.
-pub async fn cut(recording: &Recording, rng: &mut Rng, keep: Option<&std::path::Path>) -> Result<Verdict> {
+pub async fn cut(recording: &Recording, name: &str, rng: &mut Rng) -> Result<Verdict> {
     let position = recording.position(rng);
     let log = recording.log.get(..position).context("a cut beyond the log")?;
-    let (content, fates) = cut::content(&recording.base, log, rng);
-    let owed = recording.diary.owed(position);
-    let kept = keep.map(|_| content.clone());
-    let broken = match examine(recording, &owed, content, rng).await {
-        Ok(broken) => broken,
-        Err(failed) => vec![format!("{failed:#}")],
-    };
-    if let (Some(path), Some(content), false) = (keep, kept, broken.is_empty()) {
-        std::fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))?;
+    let (mut disk, fates) = cut::content(&recording.base, log, rng);
+    let (mut cuts, owed) = (vec![(position, fates)], recording.diary.owed(position));
+    let (mut broken, log) = examine(recording, name, &owed, &disk, rng).await;
+    if broken.is_empty() && rng.chance(AGAIN) {
+        let position = rng.index(log.len() + 1);
+        let (again, fates) = cut::content(&disk, log.get(..position).unwrap_or_default(), rng);
+        cuts.push((position, fates));
+        disk = again;
+        (broken, _) = examine(recording, name, &owed, &disk, rng).await;
     }
-    Ok(Verdict { position, fates, owed: (owed.bindings.len(), owed.pods.len()), broken })
+    if broken.is_empty() {
+        disk = Vec::new();
+    }
+    Ok(Verdict { cuts, owed, broken, disk })
 }
 
-async fn examine(recording: &Recording, owed: &Owed, content: Vec<u8>, rng: &mut Rng) -> Result<Vec<String>> {
-    let machine = Machine::boot(&recording.start, "cut", content).await?;
+/// What is broken on a node that boots from this disk, and what it writes to the disk meanwhile.
+async fn examine(
+    recording: &Recording,
+    name: &str,
+    owed: &Owed,
+    disk: &[u8],
+    rng: &mut Rng,
+) -> (Vec<String>, Vec<Entry>) {
+    match Machine::boot(&recording.start, name, disk.to_vec()).await {
+        Ok(machine) => {
+            let broken = ask(&machine, owed, rng).await;
+            (broken.unwrap_or_else(|failed| vec![format!("{failed:#}")]), machine.disk.take_log())
+        }
+        Err(failed) => (vec![format!("{failed:#}")], Vec::new()),
+    }
+}
+
+async fn ask(machine: &Machine, owed: &Owed, rng: &mut Rng) -> Result<Vec<String>> {
     let mounts =
         machine.order(json!({"argv": ["/bin/busybox", "cat", "/proc/mounts"]})).await?.success("cat")?;
     if !mounts.lines().any(|line| line.starts_with("/dev/vda /var/lib ext4 rw")) {
         bail!("the file system is not mounted: {mounts}");
     }
-    let mut bindings = leases(&machine).await?;
+    let mut bindings = leases(machine).await?;
     // What stands in host-local's directory is of the boot before; the plugin's first call sees to it.
     bindings.retain(|(place, _)| !place.pod.is_empty());
     let mut broken = owed.bindings_broken(&bindings);
-    let target = kubelet::start_hub(&machine, false).await?;
+    let target = kubelet::start_hub(machine, false).await?;
     match Kubelet::connect(&target).await?.list().await {
         Ok(listed) => broken.extend(owed.objects_broken(&listed.objects, listed.version)),
         // Where it had answered nobody, it owes no answer.
         Err(failed) if owed.version > 0 => broken.push(format!("{failed:#}")),
         Err(_) => {}
     }
-    broken.extend(come_home(&machine, owed, rng).await?);
-    broken.extend(owed.bindings_broken(&leases(&machine).await?));
+    broken.extend(proxy::broken(&target).await?);
+    broken.extend(come_home(machine, owed, rng).await?);
+    broken.extend(owed.bindings_broken(&leases(machine).await?));
     Ok(broken)
 }
 

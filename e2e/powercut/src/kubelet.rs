@@ -23,7 +23,7 @@ const COMING_UP: Duration = Duration::from_secs(60);
 /// How long the hub may be asked for something before it has it; what it has is on its disk.
 const ANSWER: Duration = Duration::from_secs(20);
 /// Between two questions whether something has come to pass.
-const PAUSE: Duration = Duration::from_millis(50);
+pub const PAUSE: Duration = Duration::from_millis(50);
 /// Stands before the count of a write in a status.
 const ROUND: &str = "round ";
 

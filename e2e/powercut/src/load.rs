@@ -15,6 +15,7 @@ use crate::diary::{Begun, Diary, Place, Said, Shown};
 use crate::kubelet::{self, Kubelet};
 use crate::machine::Machine;
 use crate::plugin::{self, ROOMY, TIGHT, TIGHT_SIZE};
+use crate::proxy;
 use crate::recording::Unflushed;
 use crate::world::{self, Change, World};
 
@@ -71,9 +72,11 @@ pub async fn work(
     let [one, two, three, four] =
         std::array::from_fn::<_, RUNTIMES, _>(|number| work.runtime(number, rng.fork()));
     let (changes, writes) = (work.changes(&world, rng.fork()), work.writes(&mut writer, rng.fork()));
+    let [services, endpoints] = proxy::SETS.map(|path| proxy::follow(target, path));
     tokio::select! {
         done = work.link(&cloud, rng.fork()) => done,
         failed = listener.follow(&hears) => failed,
+        failed = async { tokio::try_join!(services, endpoints).map(|_| ()) } => failed,
         failed = async { tokio::try_join!(one, two, three, four, changes, writes).map(|_| ()) } => failed,
     }
 }

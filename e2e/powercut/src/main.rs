@@ -15,6 +15,7 @@ mod machine;
 mod nbd;
 mod node;
 mod plugin;
+mod proxy;
 mod recording;
 mod world;
 
@@ -118,11 +119,19 @@ impl Rig<'_> {
         while left > 0 {
             let cuts = left.min(PER_RECORDING);
             let recording = self.record(&parts, processor, Unflushed::Nobody, &mut rng).await?;
-            for number in 1..=cuts {
-                let keep = self.options.cache.join(format!("powercut/broken-{}.img", self.options.seed));
-                let verdict = judge::cut(&recording, &mut rng, Some(&keep)).await?;
-                let number = self.options.cuts - left + number;
-                self.tell(&format!("cut {number}"), &verdict);
+            let done = self.options.cuts - left;
+            for number in (1..=cuts).step_by(2) {
+                // Two at a time: a machine that boots does not keep two processors busy.
+                let (mut first, mut second) = (rng.fork(), rng.fork());
+                let (one, two) = tokio::join!(judge::cut(&recording, "one", &mut first), async {
+                    if number < cuts {
+                        judge::cut(&recording, "two", &mut second).await.map(Some)
+                    } else {
+                        Ok(None)
+                    }
+                });
+                self.tell(done + number, &one?)?;
+                two?.map(|two| self.tell(done + number + 1, &two)).transpose()?;
             }
             left -= cuts;
         }
@@ -169,7 +178,7 @@ impl Rig<'_> {
 
     async fn noticed(&mut self, whose: Unflushed, recording: &Recording, rng: &mut Rng) -> Result<()> {
         for number in 1..=NOTICED_WITHIN {
-            let verdict = judge::cut(recording, rng, None).await?;
+            let verdict = judge::cut(recording, "unflushed", rng).await?;
             if let Some(first) = verdict.broken.first() {
                 self.note(&format!(
                     "ok    {whose:?} without flushes is noticed at cut {number}: {} broken, {first}",
@@ -183,18 +192,30 @@ impl Rig<'_> {
         Ok(())
     }
 
-    fn tell(&mut self, what: &str, verdict: &judge::Verdict) {
-        let judge::Verdict { position, fates, owed, broken } = verdict;
+    fn tell(&mut self, number: usize, verdict: &judge::Verdict) -> Result<()> {
+        let judge::Verdict { cuts, owed, broken, disk } = verdict;
+        let places = cuts.iter().map(|(position, fates)| {
+            format!(
+                "at {position} (not flushed: {} kept, {} torn, {} lost)",
+                fates.kept, fates.torn, fates.lost
+            )
+        });
+        let places = places.collect::<Vec<_>>().join(", then ");
+        let staged = owed.objects.values().filter(|object| object.round > 0).count();
         let seen = format!(
-            "at {position}, unflushed writes {} kept {} torn {} lost; {} bindings and {} pods owed",
-            fates.kept, fates.torn, fates.lost, owed.0, owed.1
+            "cut {number} {places}: {} bindings, {} objects, {staged} staged writes",
+            owed.bindings.len(),
+            owed.objects.len()
         );
         if broken.is_empty() {
-            self.note(&format!("ok    {what} {seen}"));
-        } else {
-            self.failed += 1;
-            self.note(&format!("FAIL  {what} {seen}: {}", broken.join("; ")));
+            self.note(&format!("ok    {seen}"));
+            return Ok(());
         }
+        self.failed += 1;
+        let kept = self.options.cache.join(format!("powercut/broken-{}-{number}.img", self.options.seed));
+        std::fs::write(&kept, disk).with_context(|| format!("cannot write {}", kept.display()))?;
+        self.note(&format!("FAIL  {seen}; broken on {}: {}", kept.display(), broken.join("; ")));
+        Ok(())
     }
 
     fn note(&self, text: &str) {

@@ -9,6 +9,7 @@ use testkit::rng::Rng;
 
 use crate::diary::Diary;
 use crate::disk::Entry;
+use crate::kubelet::Kubelet;
 use crate::machine::{Machine, Processor, Start};
 use crate::world::{self, World};
 use crate::{kubelet, load, node};
@@ -79,6 +80,8 @@ impl Recording {
             machine.order(json!({"argv": ["/bin/busybox", "sync"]})).await?.success("sync")?;
             target = kubelet::start_hub(&machine, true).await?;
         }
+        // What comes before the hub has shown anything is of little interest.
+        Kubelet::connect(&target).await?.list().await?;
         let (began, diary) = (machine.disk.position(), RefCell::new(Diary::default()));
         let worked = load::work(&machine, &target, &mut world, &diary, unflushed, rng).await;
         worked.with_context(|| machine.says())?;

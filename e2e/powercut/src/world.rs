@@ -11,8 +11,10 @@ use testkit::cloud::{Cloud, Options, Rule, User};
 use testkit::relay::Mode;
 use testkit::rng::Rng;
 
-use crate::node;
+use crate::{node, proxy};
 
+/// How large what is not owed is, in pieces of sixteen bytes: several sectors.
+const FILLED: usize = 200;
 /// So many pods are on the node at most.
 const MOST: usize = 24;
 
@@ -31,6 +33,8 @@ pub enum Change {
     Put(Value),
     /// The pod with this name and uid goes.
     Remove(String, String),
+    /// The members of this number of the sets that kube-proxy follows get another content.
+    Fill(usize, u64),
 }
 
 impl World {
@@ -49,10 +53,14 @@ impl World {
         cloud.allow(rule().on("certificates.k8s.io", &["certificatesigningrequests"]));
         let own = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node::NAME}});
         cloud.put("", "nodes", own);
+        cloud.allow(rule().on("discovery.k8s.io", &["endpointslices"]));
         let mut world = Self { cloud: Rc::new(cloud), pods: BTreeMap::new(), named: 0 };
         for _ in 0..5 {
             let pod = world.new_pod();
             world.carry_out(Change::Put(pod));
+        }
+        for number in 0..proxy::MEMBERS {
+            world.carry_out(Change::Fill(number, rng.next_u64()));
         }
         Ok(world)
     }
@@ -83,6 +91,9 @@ impl World {
 
     /// What happens next.
     pub fn next(&mut self, rng: &mut Rng) -> Change {
+        if rng.chance(30) {
+            return Change::Fill(rng.index(proxy::MEMBERS), rng.next_u64());
+        }
         let names: Vec<String> = self.pods.keys().cloned().collect();
         if names.len() < 3 || (names.len() < MOST && rng.chance(35)) {
             return Change::Put(self.new_pod());
@@ -115,6 +126,16 @@ impl World {
                 let written = self.cloud.put("", "pods", pod);
                 let name = written.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
                 self.pods.insert(name.to_owned(), Value::clone(&written));
+            }
+            Change::Fill(number, content) => {
+                // The same objects always: one that went and came again would be absent in between.
+                let metadata = json!({
+                    "namespace": "default", "name": format!("set-{number}"), "uid": format!("set-{number}"),
+                    "annotations": {"content": format!("{content:016x}").repeat(FILLED)},
+                });
+                let slice = json!({"metadata": metadata.clone(), "addressType": "IPv4", "endpoints": []});
+                self.cloud.put("discovery.k8s.io", "endpointslices", slice);
+                self.cloud.put("", "services", json!({"metadata": metadata}));
             }
             Change::Remove(name, _) => {
                 self.cloud.remove("", "pods", "default", &name);
