@@ -277,7 +277,7 @@ impl Daemon {
 
     /// What waits for the cloud.
     #[must_use]
-    pub fn waiting(&self) -> (Vec<outbox::Entry>, outbox::Standing) {
+    pub fn waiting(&self) -> (Vec<Arc<outbox::Entry>>, outbox::Standing) {
         self.parts.proxy.reads.waiting()
     }
 

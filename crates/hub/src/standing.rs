@@ -139,8 +139,8 @@ impl Standing {
             "answers": { "underWay": self.answers.0, "watches": self.answers.1 },
             "view": { "watches": self.watches.0, "streams": self.watches.1 },
             "store": {
-                "keep": { "bytes": self.store[0].bytes, "failing": self.store[0].failing },
-                "cache": { "bytes": self.store[1].bytes, "failing": self.store[1].failing },
+                "keep": { "bytes": self.store[0].bytes, "flushes": self.store[0].flushes, "failing": self.store[0].failing },
+                "cache": { "bytes": self.store[1].bytes, "flushes": self.store[1].flushes, "failing": self.store[1].failing },
             },
             "handedOver": self.handed_over,
             "checks": checks,

@@ -68,6 +68,8 @@ struct Open {
 pub struct Standing {
     /// Bytes of its files.
     pub bytes: u64,
+    /// How often it was flushed since the hub began.
+    pub flushes: u64,
     /// Why nothing is stored, or not any more.
     pub failing: Option<String>,
 }
@@ -355,9 +357,9 @@ impl Half {
                 let stopped = open.stopped.load(Ordering::Relaxed);
                 let text = "something could not be written earlier: restart the hub once there is space";
                 let failing = standing.failing.or_else(|| stopped.then(|| text.to_owned()));
-                Standing { bytes: standing.usage.total, failing }
+                Standing { bytes: standing.usage.total, flushes: standing.usage.flushes, failing }
             }
-            Err(why) => Standing { bytes: 0, failing: Some(why.clone()) },
+            Err(why) => Standing { bytes: 0, flushes: 0, failing: Some(why.clone()) },
         }
     }
 }

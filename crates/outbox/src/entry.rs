@@ -1,21 +1,43 @@
 //! One entry of the outbox: what one writer has to tell the cloud about one object.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use view::{Identity, Key, ResourceId};
 
 /// Names an entry: an object, by UID, and who wrote it. Two writers' changes of one object are two entries, for each is told
 /// to the cloud under the credential of its own.
+///
+/// A handle: copies share what they name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Id {
+pub struct Id(Arc<Named>);
+
+/// What an [`Id`] names; its fields are read through it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Named {
     /// The resource, in the version in which it was written.
     pub resource: ResourceId,
     /// The object's place.
     pub key: Key,
     /// The object's UID; empty for an event, whose place is its identity.
-    pub uid: String,
+    pub uid: Box<str>,
     /// Who wrote.
     pub writer: Writer,
+}
+
+impl Id {
+    /// The entry of this writer about this object.
+    pub fn new(resource: ResourceId, key: Key, uid: impl Into<Box<str>>, writer: Writer) -> Id {
+        Id(Arc::new(Named { resource, key, uid: uid.into(), writer }))
+    }
+}
+
+impl Deref for Id {
+    type Target = Named;
+
+    fn deref(&self) -> &Named {
+        &self.0
+    }
 }
 
 /// Who wrote something that waits.

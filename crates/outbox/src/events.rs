@@ -1,6 +1,8 @@
 //! Events, of which the same is told once, with a count. kubelet folds those of one run of its own the same way
 //! (`client-go:tools/record/events_cache.go`); after a restart it says them again under new names.
 
+use std::sync::LazyLock;
+
 use patch::{Form, Outcome, Release, Served, Write, patch};
 use serde_json::{Map, Value, json};
 use view::{Key, ResourceId};
@@ -14,8 +16,9 @@ const MOST_NAMES: usize = 8;
 
 /// Names the entry of the event that was first written at this place.
 pub fn id(key: &Key) -> Id {
-    let resource = ResourceId::new("", "v1", "events", key.namespace());
-    Id { resource, key: key.clone(), uid: String::new(), writer: Writer::Kubelet }
+    // One for all of them: there may be thousands.
+    static EVENTS: LazyLock<ResourceId> = LazyLock::new(|| ResourceId::new("", "v1", "events", ""));
+    Id::new(EVENTS.clone(), key.clone(), "", Writer::Kubelet)
 }
 
 /// What makes two events the same: everything that is said but when, how often and under which name.

@@ -25,6 +25,6 @@ pub mod settle;
 mod stage;
 
 pub use allow::{Allowed, allowed};
-pub use entry::{Base, Entry, Id, What, Writer};
+pub use entry::{Base, Entry, Id, Named, What, Writer};
 pub use outbox::{Limits, Outbox, Put, Refused, Stamp, Standing, Token};
 pub use stage::{Asked, Staged, stage};

@@ -85,13 +85,15 @@ pub struct Standing {
 #[derive(Debug, Default)]
 struct Waiting {
     /// As the log has it.
-    stored: Option<Entry>,
+    stored: Option<Arc<Entry>>,
     /// What is being stored, oldest first.
-    pending: Vec<(Token, Entry, Arc<[u8]>)>,
+    pending: Vec<(Token, Arc<Entry>, Arc<Value>)>,
+    /// Of an event, what it says.
+    digest: u64,
 }
 
 impl Waiting {
-    fn newest(&self) -> Option<&Entry> {
+    fn newest(&self) -> Option<&Arc<Entry>> {
         self.pending.last().map(|(_, entry, _)| entry).or(self.stored.as_ref())
     }
 
@@ -122,8 +124,11 @@ impl Outbox {
     /// Takes over a record that was stored. Whether it was understood.
     pub fn load(&mut self, value: &[u8]) -> bool {
         let Some((entry, content)) = record::parse(value) else { return false };
-        self.index(&entry, content);
-        self.change(entry.id.clone(), |waiting| waiting.stored = Some(entry));
+        if is_event(&entry) {
+            let Ok(event) = serde_json::from_slice(content) else { return false };
+            self.index(&entry, &event);
+        }
+        self.change(entry.id.clone(), |waiting| waiting.stored = Some(entry.into()));
         true
     }
 
@@ -138,33 +143,34 @@ impl Outbox {
     }
 
     /// All entries, as they are stored or being stored.
-    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+    pub fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
         self.waiting.values().filter_map(Waiting::newest)
     }
 
     /// An entry.
-    pub fn entry(&self, id: &Id) -> Option<&Entry> {
+    pub fn entry(&self, id: &Id) -> Option<&Arc<Entry>> {
         self.waiting.get(id)?.newest()
     }
 
     /// An entry as it is stored: what may be shown and told of it.
-    pub fn stored_entry(&self, id: &Id) -> Option<&Entry> {
+    pub fn stored_entry(&self, id: &Id) -> Option<&Arc<Entry>> {
         self.waiting.get(id)?.stored.as_ref()
     }
 
     /// The newest content of an entry, if it is not in the log yet.
-    pub fn pending(&self, id: &Id) -> Option<(Token, Arc<[u8]>)> {
+    pub fn pending(&self, id: &Id) -> Option<(Token, Arc<Value>)> {
         self.waiting.get(id)?.pending.last().map(|(token, _, content)| (*token, content.clone()))
     }
 
     /// The entry of the event that was written under this name.
     pub fn event_named(&self, name: &Key) -> Option<Id> {
-        self.index.named.get(name).map(events::id)
+        let own = events::id(name);
+        if self.waiting.contains_key(&own) { Some(own) } else { self.index.folded.get(name).cloned() }
     }
 
     /// The entry of an event that says the same.
     pub fn event_like(&self, event: &Value) -> Option<Id> {
-        self.index.said.get(&digest(event)).map(events::id)
+        self.index.said.get(&digest(event)).cloned()
     }
 
     /// Something was written; `content` is the object, whole. On `base` stands the first write that waits.
@@ -176,7 +182,7 @@ impl Outbox {
         id: Id,
         base: Base,
         what: What,
-        content: Vec<u8>,
+        content: Value,
         stamp: &Stamp,
     ) -> Result<Put, Refused> {
         let key = record::key(&id);
@@ -188,19 +194,20 @@ impl Outbox {
         let writes = before.map_or(0, |before| before.writes) + 1;
         let mut entry =
             Entry { id, base, what, since, last: stamp.now, boot: stamp.boot.clone(), writes, size: 0 };
-        let value = record::value(&entry, &content);
+        let value = record::value(&entry, content.to_string().as_bytes());
         entry.size = key.len() + value.len();
         let mut records = self.make_room(&entry)?;
         records.push(Record::Put { key, value, seal: true });
         self.next += 1;
         let token = Token(self.next);
+        let entry = Arc::new(entry);
         self.index(&entry, &content);
         self.change(entry.id.clone(), |waiting| waiting.pending.push((token, entry, content.into())));
         Ok(Put { token, records })
     }
 
     /// A write has been stored: its entry and what it shows now. `None` if it shows nothing new.
-    pub fn stored(&mut self, id: &Id, token: Token) -> Option<(Entry, Arc<[u8]>)> {
+    pub fn stored(&mut self, id: &Id, token: Token) -> Option<(Arc<Entry>, Arc<Value>)> {
         let waiting = self.waiting.get_mut(id)?;
         let at = waiting.pending.iter().position(|(own, ..)| *own == token)?;
         let (_, entry, content) = waiting.pending.drain(..=at).next_back()?;
@@ -210,10 +217,11 @@ impl Outbox {
 
     /// A write could not be stored: it was never made.
     pub fn failed(&mut self, id: &Id, token: Token) {
-        self.change(id.clone(), |waiting| waiting.pending.retain(|(own, ..)| *own != token));
-        if self.entry(id).is_none() {
+        if self.waiting.get(id).is_some_and(|waiting| waiting.stored.is_none() && waiting.pending.len() <= 1)
+        {
             self.unindex(id);
         }
+        self.change(id.clone(), |waiting| waiting.pending.retain(|(own, ..)| *own != token));
     }
 
     /// An entry's record, to be removed: it was settled or dropped, as it was after so many writes. `None` if more was
@@ -221,7 +229,7 @@ impl Outbox {
     pub fn remove(&mut self, id: &Id, writes: u64) -> Option<Record> {
         self.entry(id).filter(|entry| entry.writes == writes)?;
         self.unindex(id);
-        self.change(id.clone(), |waiting| *waiting = Waiting::default());
+        self.change(id.clone(), |waiting| (waiting.stored, waiting.pending) = (None, Vec::new()));
         Some(Record::Delete { key: record::key(id) })
     }
 
@@ -240,8 +248,7 @@ impl Outbox {
 
     /// Changes what is known of one entry, and keeps the sums.
     fn change(&mut self, id: Id, change: impl FnOnce(&mut Waiting)) {
-        let is_event =
-            |waiting: &Waiting| matches!(waiting.newest(), Some(Entry { what: What::Event { .. }, .. }));
+        let is_event = |waiting: &Waiting| waiting.newest().is_some_and(|entry| is_event(entry));
         let waiting = self.waiting.entry(id.clone()).or_default();
         self.bytes -= waiting.size();
         if is_event(waiting) {
@@ -279,47 +286,34 @@ impl Outbox {
         Ok(records)
     }
 
-    fn index(&mut self, entry: &Entry, content: &[u8]) {
+    fn index(&mut self, entry: &Entry, event: &Value) {
         let What::Event { names } = &entry.what else { return };
-        self.index.forget(&entry.id.key);
-        if let Ok(event) = serde_json::from_slice::<Value>(content) {
-            self.index.add(&entry.id.key, names, digest(&event));
-        }
+        self.unindex(&entry.id);
+        let digest = digest(event);
+        self.index.said.insert(digest, entry.id.clone());
+        let names = names.iter().filter(|(name, _)| !name.is_empty() && name != entry.id.key.name());
+        let names = names.map(|(name, _)| Key::new(entry.id.key.namespace(), name));
+        self.index.folded.extend(names.map(|name| (name, entry.id.clone())));
+        self.waiting.entry(entry.id.clone()).or_default().digest = digest;
     }
 
     fn unindex(&mut self, id: &Id) {
-        if id.resource.resource() == "events" {
-            self.index.forget(&id.key);
+        let Some(waiting) = self.waiting.get(id) else { return };
+        if self.index.said.get(&waiting.digest) == Some(id) {
+            self.index.said.remove(&waiting.digest);
+        }
+        let Some(What::Event { names }) = waiting.newest().map(|entry| &entry.what) else { return };
+        for (name, _) in names {
+            self.index.folded.remove(&Key::new(id.key.namespace(), name));
         }
     }
 }
 
-/// Events by what they say, and by the names that they were written under.
+/// Events by what they say, and by the names that were folded into one of another name.
 #[derive(Debug, Default)]
 struct Index {
-    said: HashMap<u64, Key>,
-    named: HashMap<Key, Key>,
-    of: HashMap<Key, (u64, Vec<Key>)>,
-}
-
-impl Index {
-    fn add(&mut self, key: &Key, names: &[(String, i64)], digest: u64) {
-        let names = names.iter().filter(|(name, _)| !name.is_empty());
-        let names: Vec<Key> = names.map(|(name, _)| Key::new(key.namespace(), name)).collect();
-        self.said.insert(digest, key.clone());
-        self.named.extend(names.iter().map(|name| (name.clone(), key.clone())));
-        self.of.insert(key.clone(), (digest, names));
-    }
-
-    fn forget(&mut self, key: &Key) {
-        let Some((digest, names)) = self.of.remove(key) else { return };
-        if self.said.get(&digest) == Some(key) {
-            self.said.remove(&digest);
-        }
-        for name in names {
-            self.named.remove(&name);
-        }
-    }
+    said: HashMap<u64, Id>,
+    folded: HashMap<Key, Id>,
 }
 
 /// A digest of what an event says.

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use view::{Identity, Key, ResourceId};
 
-use crate::entry::{Base, Entry, Id, What, Writer};
+use crate::entry::{Base, Entry, Id, Named, What, Writer};
 
 /// Version of the format.
 const VERSION: u64 = 1;
 
 /// The key of an entry's record.
 pub(crate) fn key(id: &Id) -> Vec<u8> {
-    let Id { resource, key, uid, writer } = id;
+    let Named { resource, key, uid, writer } = &**id;
     let (group, version, name) = (resource.group(), resource.version(), resource.resource());
     let writer = match writer {
         Writer::Kubelet => "k".to_owned(),
@@ -39,7 +39,7 @@ pub(crate) fn value(entry: &Entry, content: &[u8]) -> Vec<u8> {
         What::Event { names } => json!({"kind": "event", "names": names}),
     };
     let head = json!({
-        "version": VERSION, "resource": resource, "key": id.key.as_str(), "uid": id.uid, "daemon": writer,
+        "version": VERSION, "resource": resource, "key": id.key.as_str(), "uid": &*id.uid, "daemon": writer,
         "base": {"resourceVersion": base.rv, "generation": base.generation}, "what": what, "since": since,
         "last": last, "boot": &**boot, "writes": writes,
     });
@@ -66,7 +66,7 @@ pub(crate) fn parse(value: &[u8]) -> Option<(Entry, &[u8])> {
         rv: base.get("resourceVersion")?.as_u64()?,
         generation: base.get("generation").and_then(Value::as_i64)?,
     };
-    let id = Id { resource, key, uid: text(head.get("uid")?)?, writer };
+    let id = Id::new(resource, key, text(head.get("uid")?)?, writer);
     let size = self::key(&id).len() + value.len();
     let entry = Entry {
         id,

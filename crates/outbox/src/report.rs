@@ -169,7 +169,7 @@ impl Reports {
             at,
             resource: resource_name(id),
             key: id.key.as_str().to_owned(),
-            uid: id.uid.clone(),
+            uid: id.uid.to_string(),
             daemon: match &id.writer {
                 Writer::Kubelet => None,
                 Writer::Daemon(who) => Some(who.as_str().to_owned()),
@@ -223,7 +223,7 @@ mod tests {
 
     fn id(resource: &str, name: &str) -> Id {
         let resource = ResourceId::new("", "v1", resource, "shop");
-        Id { resource, key: Key::new("shop", name), uid: "u".into(), writer: Writer::Kubelet }
+        Id::new(resource, Key::new("shop", name), "u", Writer::Kubelet)
     }
 
     fn stored(log: &mut BTreeMap<Vec<u8>, Vec<u8>>, changes: Vec<Stored>) {

@@ -188,7 +188,7 @@ impl Settle {
     }
 
     /// An entry was stored, for the first time or with more in it; `local` is its content.
-    pub fn put(&mut self, entry: &Entry, local: &Value) {
+    pub fn put(&mut self, entry: &Arc<Entry>, local: &Value) {
         let mut item = Item::new(entry, local, &self.boot);
         self.unqueue(&entry.id);
         if let Some(former) = self.items.remove(&entry.id) {

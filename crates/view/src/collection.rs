@@ -14,7 +14,7 @@ use crate::effect::Effect;
 use crate::history::History;
 use crate::mark::{Asked, Mark, Marks};
 use crate::numbers::Sequence;
-use crate::object::{Header, Object};
+use crate::object::{Body, Header, Object};
 use crate::outlet::Outlet;
 use crate::persist::Barrier;
 use crate::record;
@@ -43,6 +43,8 @@ pub(crate) struct Entry {
     pub stamp: u64,
     /// Versions of the cloud can be compared within one epoch only.
     pub epoch: u64,
+    /// The version in which a log has the cloud's object, as far as the log said so.
+    pub logged: Option<u64>,
     /// Sets that the object has left, though its header does not say so: nobody said what it is now.
     pub left: Vec<Scope>,
 }
@@ -384,8 +386,20 @@ impl Collection {
                 self.show(out, key, before, bytes.or(after), None);
             }
         }
+        self.let_go_beneath(key);
         if self.entries.get(key).is_some_and(|entry| entry.cloud.is_none() && entry.over.is_none()) {
             self.entries.remove(key);
+        }
+    }
+
+    /// The bytes of what something is laid over are not read while it lies there: the log has them.
+    fn let_go_beneath(&mut self, key: &Key) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        let is_layer = entry.over.as_ref().is_some_and(|over| over.ahead.is_none());
+        let logged = entry.logged;
+        let cloud = entry.cloud.as_mut().filter(|cloud| is_layer && logged == Some(cloud.header.rv.get()));
+        if let Some(cloud) = cloud {
+            cloud.body = Body::Stored;
         }
     }
 

@@ -10,9 +10,9 @@ const NODE_LEASES: &str = "kube-node-lease";
 /// The leases of the nodes are a set of their own too, for they are overlaid and all other leases are not.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ResourceId {
-    group: Box<str>,
-    version: Box<str>,
-    resource: Box<str>,
+    group: Arc<str>,
+    version: Arc<str>,
+    resource: Arc<str>,
     overlaid: bool,
 }
 

@@ -182,7 +182,8 @@ impl Collection {
     }
 
     fn load_object(&mut self, key: Key, stored: &Stored, object: Object) {
-        let mut entry = Entry { epoch: stored.epoch, shown: stored.shown, ..Entry::default() };
+        let logged = Some(stored.cloud.get());
+        let mut entry = Entry { epoch: stored.epoch, shown: stored.shown, logged, ..Entry::default() };
         entry.cloud = Some(object);
         self.entries.insert(key, entry);
     }

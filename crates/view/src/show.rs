@@ -133,8 +133,7 @@ impl Collection {
 
     pub fn store_beneath(&mut self, out: &mut Outlet, key: &Key, object: &Object) {
         if let Some(log) = out.policy.log_of(&self.id) {
-            let record = self.object_record(out, key, object, None, false);
-            let (_, barrier) = out.persist(log, record.into_iter().collect(), false);
+            let barrier = self.store(out, log, key, object, None, false);
             self.barrier.merge(barrier);
         }
     }
@@ -153,11 +152,14 @@ impl Collection {
         Some(record::put_object(&self.id, key, &stored, out.policy.is_secret(&self.id)))
     }
 
-    /// Lets go of the bytes of an object that lies in a log in this version.
+    /// An object lies in a log in this version: its bytes are let go of, unless they are held for good.
     pub fn release(&mut self, policy: &Policy, key: &Key, version: u64) {
         let Some(entry) = self.entries.get_mut(key) else { return };
+        entry.logged = Some(version);
+        let is_laid = entry.over.as_ref().is_some_and(|over| over.ahead.is_none());
         let cloud = entry.cloud.as_mut().filter(|cloud| cloud.header.rv.get() == version);
-        let ours = |cloud: &&mut Object| entry.over.is_none() && !policy.is_held(&self.id, &cloud.header);
+        let ours =
+            |cloud: &&mut Object| is_laid || entry.over.is_none() && !policy.is_held(&self.id, &cloud.header);
         if let Some(cloud) = cloud.filter(ours) {
             cloud.body = Body::Stored;
         }

@@ -14,6 +14,7 @@ mod node_direct;
 mod node_figures;
 mod node_hub;
 mod node_informers;
+mod node_staging;
 mod node_view_figures;
 mod openyurt;
 mod patch_differential;
@@ -38,7 +39,7 @@ pub struct Options {
 }
 
 /// Every scenario, in the order in which `all` plays them, with what it shows.
-pub const ALL: [(&str, &str); 24] = [
+pub const ALL: [(&str, &str); 25] = [
     ("ipam", "pods keep their addresses through restarts, a killed runtime and reboots"),
     ("alternation", "stock host-local and edgekeep-ipam take turns on one dataDir under running pods"),
     ("rollback", "back to stock host-local with pods running and edgekeep-ipam wiped from the node"),
@@ -59,6 +60,10 @@ pub const ALL: [(&str, &str); 24] = [
     (
         "node-cold-boot",
         "a node that is booted cut off, then with all that can befall it: its pods come back at their addresses",
+    ),
+    (
+        "node-staging",
+        "cut off and booted, pods at other addresses: what kubelet says is shown at once, survives, reaches the cloud",
     ),
     ("node-cold-boot-online", "the same, online: the control of the other cold boots"),
     ("node-cold-boot-blackhole", "the same, into a black hole"),
@@ -102,6 +107,7 @@ pub async fn run(name: &str, dir: &RunDir, options: &Options, checks: &mut Check
         "node-boot-figures" => node_cold_boot::figures::run(dir, options, checks).await,
         "node-view-figures" => node_view_figures::run(dir, options, checks).await,
         "node-informers" => node_informers::run(dir, options, checks).await,
+        "node-staging" => node_staging::run(dir, options, checks).await,
         "node-direct" => node_direct::run(dir, options, checks).await,
         "patch-differential" => patch_differential::run(dir, options, checks).await,
         "churn" => churn::run(dir, options, checks),

@@ -137,10 +137,8 @@ impl Reads {
     }
 
     /// An entry was stored.
-    pub(super) fn settling_put(&self, entry: &Entry, content: &[u8]) {
-        if let Ok(content) = serde_json::from_slice(content) {
-            self.tell_settling(|machine, _| machine.put(entry, &content));
-        }
+    pub(super) fn settling_put(&self, entry: &Arc<Entry>, content: &Value) {
+        self.tell_settling(|machine, _| machine.put(entry, content));
     }
 
     /// kubelet writes while the cloud can be reached.

@@ -50,8 +50,7 @@ impl Reads {
             }
             None => (event.clone(), vec![(name, events::count(&event))]),
         };
-        let content = known.to_string().into_bytes();
-        let stored = self.put(id, Base::default(), What::Event { names }, content)?;
+        let stored = self.put(id, Base::default(), What::Event { names }, known)?;
         Ok(Submitted { stored: Some(stored), answer: Some((StatusCode::CREATED, event)), uid: String::new() })
     }
 
@@ -73,8 +72,7 @@ impl Reads {
         })?;
         let mine = events::patched(&mine, asked, form, self.release.get(), &sent.body)?;
         events::fold(&mut known, &mut names, &asked.name, &mine);
-        let content = known.to_string().into_bytes();
-        let stored = self.put(id, Base::default(), What::Event { names }, content)?;
+        let stored = self.put(id, Base::default(), What::Event { names }, known)?;
         Ok(Submitted { stored: Some(stored), answer: Some((StatusCode::OK, mine)), uid: String::new() })
     }
 
@@ -86,7 +84,7 @@ impl Reads {
         };
         let What::Event { names } = what else { return None };
         let known = match pending {
-            Some((_, content)) => serde_json::from_slice(&content).ok()?,
+            Some((_, content)) => Value::clone(&content),
             None => self.content(id)?,
         };
         Some((known, names))

@@ -34,6 +34,37 @@ use crate::{refuse, tls};
 pub struct Staging {
     pub(super) outbox: Mutex<Outbox>,
     boot: Arc<str>,
+    next: Mutex<Next>,
+}
+
+/// So often others are let hand over what goes into the same flush.
+const PATIENT: usize = 32;
+
+/// Hears how storing something ended.
+type Tell = oneshot::Sender<std::result::Result<(), String>>;
+
+/// What is handed over to be stored with the next flush.
+#[derive(Default)]
+struct Next {
+    records: Vec<view::Record>,
+    tells: Vec<Tell>,
+    /// Whether somebody is at it.
+    underway: bool,
+}
+
+impl Next {
+    /// Whether nobody is at it yet.
+    fn add(&mut self, records: impl Iterator<Item = view::Record>, tell: Tell) -> bool {
+        self.records.extend(records);
+        self.tells.push(tell);
+        !std::mem::replace(&mut self.underway, true)
+    }
+
+    /// All that is there; nothing, and nobody is at it any more.
+    fn take(&mut self) -> Option<(Vec<view::Record>, Vec<Tell>)> {
+        self.underway = !self.tells.is_empty();
+        self.underway.then(|| (std::mem::take(&mut self.records), std::mem::take(&mut self.tells)))
+    }
 }
 
 /// A write that may wait.
@@ -69,7 +100,7 @@ impl Staging {
                 std::fs::read_to_string(path).map_err(|e| Error::file("cannot read", path, e))?
             }
         };
-        Ok(Staging { outbox: Mutex::new(outbox), boot: boot.trim().into() })
+        Ok(Staging { outbox: Mutex::new(outbox), boot: boot.trim().into(), next: Mutex::default() })
     }
 
     /// The kernel's id of this boot.
@@ -198,7 +229,7 @@ impl Reads {
             release: self.release.get(),
             now: now(),
         };
-        let id = Id { resource: resource.clone(), key, uid: uid.clone(), writer: writing.writer.clone() };
+        let id = Id::new(resource.clone(), key, uid.clone(), writing.writer.clone());
         let (mut next, what, answer) = match outbox::stage(&change, &object)? {
             Staged::Same if !pending => return Ok(Submitted { stored: None, answer: None, uid }),
             // It stands on something that may yet fail to be stored.
@@ -216,7 +247,7 @@ impl Reads {
             }
         };
         set_version(&mut next, base.rv);
-        let stored = Some(self.put(id, base, what, next.to_string().into_bytes())?);
+        let stored = Some(self.put(id, base, what, next)?);
         Ok(Submitted { stored, answer, uid })
     }
 
@@ -242,7 +273,7 @@ impl Reads {
         id: Id,
         base: Base,
         what: What,
-        content: Vec<u8>,
+        content: Value,
     ) -> std::result::Result<oneshot::Receiver<std::result::Result<(), String>>, Status> {
         let stamp = self.staging.stamp();
         let put = lock(&self.staging.outbox).put(id.clone(), base, what, content, &stamp);
@@ -255,12 +286,42 @@ impl Reads {
             })
         })?;
         let (tell, told) = oneshot::channel();
-        let records = records.into_iter().map(|record| Own::Staged.record(record)).collect();
-        self.store.stage(records, move |result| {
-            // Nobody listens any more when the hub ends.
-            let _ = tell.send(result);
-        });
+        let records = records.into_iter().map(|record| Own::Staged.record(record));
+        let is_first = lock(&self.staging.next).add(records, tell);
+        if is_first {
+            let reads = self.clone();
+            tokio::spawn(async move { reads.store_next().await });
+        }
         Ok(self.settle_put(id, token, told))
+    }
+
+    /// Stores what was handed over, as long as there is something. It runs when all requests that are here have been
+    /// looked at, and again after each flush: so many at once take few flushes, and one alone waits for nobody.
+    async fn store_next(self: &Arc<Self>) {
+        loop {
+            // As long as others hand something over, they are let do so.
+            let mut waiting = 0;
+            for _ in 0..PATIENT {
+                let now = lock(&self.staging.next).tells.len();
+                if now == waiting {
+                    break;
+                }
+                waiting = now;
+                tokio::task::yield_now().await;
+            }
+            let Some((records, tells)) = lock(&self.staging.next).take() else { return };
+            let (tell, told) = oneshot::channel();
+            self.store.stage(records, move |result| {
+                // Nobody listens any more when the hub ends.
+                let _ = tell.send(result);
+            });
+            let result = told.await.unwrap_or_else(|_| Err("the hub stops".to_owned()));
+            self.store.pump();
+            for tell in tells {
+                // Its caller may have gone.
+                let _ = tell.send(result.clone());
+            }
+        }
     }
 
     /// Shows an entry once it is stored, whoever waits for that; takes it back if it is not.
@@ -274,7 +335,6 @@ impl Reads {
         let reads = self.clone();
         tokio::spawn(async move {
             let result = told.await.unwrap_or_else(|_| Err("the hub stops".to_owned()));
-            reads.store.pump();
             match &result {
                 Ok(()) => {
                     let stored = lock(&reads.staging.outbox).stored(&id, token);
@@ -309,7 +369,7 @@ impl Reads {
         let outbox = lock(&self.staging.outbox);
         let pending = outbox
             .entries()
-            .filter(|entry| entry.id.resource == *resource && entry.id.key == *key && entry.id.uid == uid)
+            .filter(|entry| entry.id.resource == *resource && entry.id.key == *key && *entry.id.uid == *uid)
             .filter_map(|entry| Some((outbox.pending(&entry.id)?, entry.what.clone())))
             .max_by_key(|((token, _), _)| *token);
         let Some(((_, content), what)) = pending else {
@@ -319,7 +379,7 @@ impl Reads {
             return Err(Status::not_found(resource.group_resource(), key.name()));
         }
         let version = shown.pointer("/metadata/resourceVersion").cloned();
-        shown = serde_json::from_slice(&content).map_err(|e| Status::internal_error(&e.to_string()))?;
+        shown = Value::clone(&content);
         if let (Some(metadata), Some(version)) =
             (shown.get_mut("metadata").and_then(Value::as_object_mut), version)
         {
@@ -346,14 +406,16 @@ impl Reads {
     }
 
     /// Lays over the cloud's object what waits of it; lifts what lay there if nothing does. `newest` has just been stored.
-    pub(super) fn lay(self: &Arc<Self>, resource: &ResourceId, key: &Key, newest: Option<(&Entry, &[u8])>) {
+    pub(super) fn lay(self: &Arc<Self>, resource: &ResourceId, key: &Key, newest: Option<(&Entry, &Value)>) {
         let beneath = self.lock().beneath(resource, key);
         // What the cloud has deleted is not brought back; what it has made anew is another object.
         let Some(beneath) = beneath else { return };
-        let mut entries: Vec<Entry> = {
+        let mut entries: Vec<Arc<Entry>> = {
             let outbox = lock(&self.staging.outbox);
-            let of_this = |entry: &&Entry| {
-                entry.id.resource == *resource && entry.id.key == *key && entry.id.uid == beneath.header.uid()
+            let of_this = |entry: &&Arc<Entry>| {
+                entry.id.resource == *resource
+                    && entry.id.key == *key
+                    && *entry.id.uid == *beneath.header.uid()
             };
             let ids: Vec<Id> = outbox.entries().filter(of_this).map(|entry| entry.id.clone()).collect();
             ids.iter().filter_map(|id| outbox.stored_entry(id).cloned()).collect()
@@ -366,6 +428,18 @@ impl Reads {
             }
             return;
         }
+        if let [entry] = entries.as_slice()
+            && entry.id.writer == Writer::Kubelet
+            && entry.base.rv == beneath.header.rv.get()
+            && entry.what != (What::Finished { gone: true })
+        {
+            // It stands on this very object, and is laid as it is.
+            let bytes = match newest.filter(|(own, _)| own.id == entry.id) {
+                Some((_, content)) => Some(content.to_string().into_bytes()),
+                None => self.content_bytes(&entry.id),
+            };
+            return self.lay_bytes(resource, key, bytes);
+        }
         let Some(mut value) = self.value(resource, &beneath) else {
             tracing::error!(
                 "{resource}/{key}: what waits of it cannot be shown, for what it is about cannot be read"
@@ -374,7 +448,7 @@ impl Reads {
         };
         for entry in &entries {
             let content = match newest.filter(|(own, _)| own.id == entry.id) {
-                Some((_, content)) => serde_json::from_slice(content).ok(),
+                Some((_, content)) => Some(content.clone()),
                 None => self.content(&entry.id),
             };
             let Some(content) = content else {
@@ -384,20 +458,28 @@ impl Reads {
             if entry.what == (What::Finished { gone: true }) {
                 return self.with(|view| view.lay_over(resource, key, None));
             }
-            let same_base = entry.base.rv == beneath.header.rv.get() && entry.id.writer == Writer::Kubelet;
-            value = if same_base { content } else { outbox::owned::laid_over(entry, &content, &value) };
+            value = outbox::owned::laid_over(entry, &content, &value);
         }
         set_version(&mut value, beneath.header.rv.get());
-        match view::read(resource, value.to_string().into_bytes(), Encoding::Json) {
-            Ok(object) => self.with(|view| view.lay_over(resource, key, Some(object))),
-            Err(e) => tracing::error!("{resource}/{key}: what waits of it cannot be shown: {e}"),
+        self.lay_bytes(resource, key, Some(value.to_string().into_bytes()));
+    }
+
+    fn lay_bytes(self: &Arc<Self>, resource: &ResourceId, key: &Key, bytes: Option<Vec<u8>>) {
+        match bytes.map(|bytes| view::read(resource, bytes, Encoding::Json)) {
+            Some(Ok(object)) => self.with(|view| view.lay_over(resource, key, Some(object))),
+            Some(Err(e)) => tracing::error!("{resource}/{key}: what waits of it cannot be shown: {e}"),
+            None => tracing::error!("{resource}/{key}: what waits of it cannot be read"),
         }
     }
 
     /// The content of an entry, as it is stored.
     pub(crate) fn content(&self, id: &Id) -> Option<Value> {
+        serde_json::from_slice(&self.content_bytes(id)?).ok()
+    }
+
+    fn content_bytes(&self, id: &Id) -> Option<Vec<u8>> {
         let record = self.store.own(&staged_key(id))?;
-        serde_json::from_slice(Outbox::content(&record)?).ok()
+        Outbox::content(&record).map(<[u8]>::to_vec)
     }
 
     /// Lays everything over the view that waits, at the start.
@@ -426,7 +508,7 @@ impl Reads {
 
     /// What waits, for people and programs.
     #[must_use]
-    pub fn waiting(&self) -> (Vec<Entry>, outbox::Standing) {
+    pub fn waiting(&self) -> (Vec<Arc<Entry>>, outbox::Standing) {
         let outbox = lock(&self.staging.outbox);
         (outbox.entries().cloned().collect(), outbox.standing())
     }

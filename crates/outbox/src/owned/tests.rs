@@ -8,7 +8,7 @@ use view::{Key, ResourceId};
 fn entry(resource: &str, what: What) -> Entry {
     let resource =
         ResourceId::new(if resource == "csinodes" { "storage.k8s.io" } else { "" }, "v1", resource, "");
-    let id = Id { resource, key: Key::new("", "x"), uid: "u".into(), writer: Writer::Kubelet };
+    let id = Id::new(resource, Key::new("", "x"), "u", Writer::Kubelet);
     let base = Base::default();
     Entry { id, base, what, since: 0, last: 0, boot: "".into(), writes: 1, size: 0 }
 }

@@ -49,7 +49,7 @@ pub fn decide(entry: &Entry, local: &Value, fresh: &Fresh, told: Option<&Fate>) 
             .and_then(Value::as_str)
             .unwrap_or_default()
     };
-    if metadata("uid") != entry.id.uid {
+    if *metadata("uid") != *entry.id.uid {
         return Decision::Settled(told.cloned().unwrap_or(Fate::Dropped(Reason::Replaced)));
     }
     let is_pod = entry.id.resource.resource() == "pods";

@@ -84,7 +84,7 @@ pub(crate) enum Why {
 
 #[derive(Debug)]
 pub(crate) struct Item {
-    pub entry: Entry,
+    pub entry: Arc<Entry>,
     pub class: Class,
     pub state: State,
     /// When it is looked at again, if it waits.
@@ -99,7 +99,7 @@ pub(crate) struct Item {
 }
 
 impl Item {
-    pub fn new(entry: &Entry, local: &Value, boot: &Arc<str>) -> Item {
+    pub fn new(entry: &Arc<Entry>, local: &Value, boot: &Arc<str>) -> Item {
         let class = Class::of(entry, local);
         let is_earlier = entry.boot != *boot;
         let is_state = class == Class::Ended && entry.what == What::State;

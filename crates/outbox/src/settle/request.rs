@@ -25,7 +25,7 @@ pub(crate) fn patch(id: &Id, fresh: &Value, desired: &Value) -> Option<Request> 
     let version = fresh.pointer("/metadata/resourceVersion").cloned().unwrap_or_default();
     let metadata = members.entry("metadata").or_insert_with(|| Value::Object(Map::new()));
     if let Some(metadata) = metadata.as_object_mut() {
-        metadata.insert("uid".to_owned(), id.uid.as_str().into());
+        metadata.insert("uid".to_owned(), (*id.uid).into());
         metadata.insert("resourceVersion".to_owned(), version);
     }
     let status = if id.resource.resource() == "csinodes" { "" } else { "/status" };

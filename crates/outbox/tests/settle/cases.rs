@@ -338,7 +338,7 @@ fn events() {
     for id in [&new, &there, &lost] {
         let mut entry = world.entries[id].clone();
         entry.last = world.wall.unwrap() - 3600;
-        world.settle.put(&entry, &world.known.locals[id].clone());
+        world.settle.put(&entry.into(), &world.known.locals[id].clone());
     }
     world.up();
     assert_eq!(world.fate(&new), Some(&Fate::Sent));

@@ -280,7 +280,7 @@ fn a_cut_in_the_middle_and_a_hub_that_starts_anew_lose_nothing() {
     let limits = Limits { spread: Duration::ZERO, ..Limits::default() };
     world.settle = outbox::settle::Settle::new(limits, world.boot.clone(), 2);
     for (id, entry) in &world.entries {
-        world.settle.put(entry, &world.known.locals[id]);
+        world.settle.put(&entry.clone().into(), &world.known.locals[id]);
     }
     world.up();
     assert_eq!(world.fates.len(), 100);

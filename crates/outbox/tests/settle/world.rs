@@ -95,7 +95,7 @@ impl World {
     /// Something waits for the cloud.
     pub fn waits(&mut self, place: &Place, what: What, writer: Writer, local: Value) -> Id {
         let uid = if matches!(what, What::Event { .. }) { "" } else { text(&local, "/metadata/uid") };
-        let id = Id { resource: place.0.clone(), key: place.1.clone(), uid: uid.to_owned(), writer };
+        let id = Id::new(place.0.clone(), place.1.clone(), uid, writer);
         let rv = text(&local, "/metadata/resourceVersion").parse().unwrap_or(0);
         let writes = self.entries.get(&id).map_or(0, |entry| entry.writes) + 1;
         let entry = Entry {
@@ -108,7 +108,7 @@ impl World {
             writes,
             size: 100,
         };
-        self.settle.put(&entry, &local);
+        self.settle.put(&entry.clone().into(), &local);
         self.known.locals.insert(id.clone(), local);
         self.entries.insert(id.clone(), entry);
         id

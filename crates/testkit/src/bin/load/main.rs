@@ -8,6 +8,7 @@
 //! load fan PATH OBJECT --count N --writes N WRITER TARGET…  how late N watchers of a PATH hear of changes to OBJECT
 //! load create KIND --namespace N --from N --count N TARGET  makes objects, many at a time
 //! load touch PATH --count N --rate N TARGET         changes the objects of a set, one after the other
+//! load stage DIRECTORY PROGRAM                      what writes cost that a hub keeps while its cloud is away
 //! load first PATH --items N TARGET -- PROGRAM…      starts a program and asks it until it answers; it runs until stdin ends
 //! ```
 //!
@@ -18,6 +19,7 @@ mod fan;
 mod first;
 mod objects;
 mod read;
+mod stage;
 mod target;
 
 use std::process::ExitCode;
@@ -30,7 +32,7 @@ pub(crate) type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::r
 const USAGE: &str = "usage: load get PATH --rate N --seconds N TARGET… | list PATH --accept TYPE --seconds N TARGET
   | watch PATH --count N [--connections N] TARGET | fan PATH OBJECT --count N --writes N WRITER TARGET…
   | create KIND --namespace N --from N --count N TARGET | touch PATH --count N --rate N TARGET
-  | first PATH --items N TARGET -- PROGRAM…
+  | stage DIRECTORY PROGRAM | first PATH --items N TARGET -- PROGRAM…
   TARGET is NAME,URL,CA,CERT,KEY or NAME,URL,CA,TOKEN: a name, https://address:port, and PEM files, or one with a token";
 
 fn main() -> ExitCode {
@@ -70,6 +72,7 @@ async fn run(words: &[&str]) -> Result<()> {
         ["touch", path, "--count", count, "--rate", rate, target] => {
             create::touch(path, number(count, 20_000)?, number(rate, 2000)?, target).await
         }
+        ["stage", directory, program] => stage::stage(directory.as_ref(), program).await,
         ["first", path, "--items", items, target, "--", program @ ..] if !program.is_empty() => {
             first::first(path, items.parse()?, target, program).await
         }

@@ -17,7 +17,7 @@ pub(crate) fn object(kind: &str, namespace: &str, number: u32) -> Result<(String
 }
 
 /// Of 7 KB as the API server sends it in JSON: what a Deployment's pod with an environment, probes and annotations takes.
-fn pod(number: u32) -> Value {
+pub(crate) fn pod(number: u32) -> Value {
     let variables: Vec<Value> = (0..24)
         .map(|n| json!({"name": format!("SETTING_{n}"), "value": format!("{n}-{:040}", u64::from(number) * 7919 + n)}))
         .collect();
