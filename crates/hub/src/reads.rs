@@ -41,7 +41,7 @@ use crate::body::UnderWay;
 use crate::cloud::Cloud;
 use crate::error::Result;
 use crate::link::State;
-use crate::store::{Own, OwnRecord, Progress, Store};
+use crate::store::{Own, OwnRecords, Progress, Store};
 pub use frames::Watching;
 pub use gate::Gate;
 pub use who::Who;
@@ -99,10 +99,10 @@ impl Reads {
         cloud: Arc<Cloud>,
         store: Store,
         loading: Loading,
-        own: Vec<OwnRecord>,
+        own: OwnRecords,
     ) -> Result<Arc<Self>> {
         let mut outbox = outbox::Outbox::new(outbox::Limits::default());
-        for (key, value) in own.iter().filter(|(key, _)| Own::Staged.is(key)) {
+        for (key, value) in own.found.iter().filter(|(key, _)| Own::Staged.is(key)) {
             if !outbox.load(value) {
                 tracing::error!(
                     "what waits for the cloud has a record that is not understood: {key:?} is left alone"
@@ -139,7 +139,7 @@ impl Reads {
             stopping: AtomicBool::new(false),
             sooner: tokio::sync::Notify::new(),
         });
-        for (key, value) in own {
+        for (key, value) in own.found {
             reads.kinds.load(&key, &value);
             reads.tokens.load(&key, &value);
             reads.documents.load(&key, &value);
@@ -152,6 +152,7 @@ impl Reads {
             }
         }
         reads.with(|_| {});
+        reads.settling_lost(&own.lost);
         reads.begin_settling();
         reads.lay_all();
         Ok(reads)

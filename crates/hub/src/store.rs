@@ -77,6 +77,15 @@ pub struct Standing {
 /// The record of the hub's own with this key.
 pub type OwnRecord = (Vec<u8>, Vec<u8>);
 
+/// The hub's own records, as they were found.
+#[derive(Debug, Default)]
+pub struct OwnRecords {
+    /// Those that can be read.
+    pub found: Vec<OwnRecord>,
+    /// Keys of those that are known to have been there and cannot be read any more.
+    pub lost: Vec<Vec<u8>>,
+}
+
 impl Store {
     /// Opens both logs under `dir` and hands what is in them to `loading`; what is the hub's own comes back. A log that
     /// cannot be opened stores nothing, which [`Store::standing`] says: a node is better off with a hub that only passes
@@ -89,9 +98,9 @@ impl Store {
         dir: &Path,
         progress: UnboundedSender<Progress>,
         loading: &mut Loading,
-    ) -> Result<(Store, Vec<OwnRecord>)> {
+    ) -> Result<(Store, OwnRecords)> {
         let cipher: Arc<dyn Cipher> = Arc::new(sealer(dir)?);
-        let mut own = Vec::new();
+        let mut own = OwnRecords::default();
         let keep = Half::open(Log::Keep, &dir.join("keep"), &cipher, loading, &mut own)?;
         let cache = Half::open(Log::Cache, &dir.join("cache"), &cipher, loading, &mut own)?;
         Ok((Store { keep, cache, progress }, own))
@@ -202,6 +211,12 @@ impl Own {
         }
     }
 
+    /// What [`Own::key`] was made of, if this is the key of such a record.
+    #[must_use]
+    pub fn strip(self, key: &[u8]) -> Option<&[u8]> {
+        key.strip_prefix(&self.prefix()[..])
+    }
+
     /// Whether this is the key of such a record.
     #[must_use]
     pub fn is(self, key: &[u8]) -> bool {
@@ -253,7 +268,7 @@ impl Half {
         dir: &Path,
         cipher: &Arc<dyn Cipher>,
         loading: &mut Loading,
-        own: &mut Vec<OwnRecord>,
+        own: &mut OwnRecords,
     ) -> Result<Half> {
         let waiting = Mutex::default();
         let entropy = crate::tls::random()?;
@@ -283,7 +298,7 @@ impl Half {
         for trouble in &opened.troubles {
             tracing::warn!("{}: {trouble}", dir.display());
             match trouble {
-                Trouble::Lost { key, .. } => loading.lost(log, key),
+                Trouble::Lost { key, .. } => lost(log, key, loading, own),
                 trouble if trouble.is_loss() => loading.lost_unknown(log),
                 _ => {}
             }
@@ -364,25 +379,32 @@ impl Half {
     }
 }
 
+/// A record is lost. One of the hub's own takes nothing with it: only of the view's one says that others are complete.
+fn lost(log: Log, key: &[u8], loading: &mut Loading, own: &mut OwnRecords) {
+    if key.first() != Some(&OWN) {
+        loading.lost(log, key);
+    } else if !own.lost.iter().any(|known| known == key) {
+        own.lost.push(key.to_vec());
+    }
+}
+
 /// Reads every record of a log.
-fn read(log: Log, opened: &ObjectLog<OsFs>, loading: &mut Loading, own: &mut Vec<OwnRecord>) {
+fn read(log: Log, opened: &ObjectLog<OsFs>, loading: &mut Loading, own: &mut OwnRecords) {
     let mut keys = Vec::new();
     let listed = opened.keys(|found| keys.push((found.key.to_vec(), found.lost)));
     if let Err(e) = listed {
         tracing::error!("{e}");
         loading.lost_unknown(log);
     }
-    for (key, lost) in keys {
+    for (key, is_lost) in keys {
         match opened.get(&key) {
-            _ if lost => loading.lost(log, &key),
-            Ok(Some(value)) if key.first() == Some(&OWN) => own.push((key, value)),
+            _ if is_lost => lost(log, &key, loading, own),
+            Ok(Some(value)) if key.first() == Some(&OWN) => own.found.push((key, value)),
             Ok(Some(value)) => loading.record(log, &key, &value),
             Ok(None) => {}
             Err(e) => {
                 tracing::error!("{e}");
-                if key.first() != Some(&OWN) {
-                    loading.lost(log, &key);
-                }
+                lost(log, &key, loading, own);
             }
         }
     }

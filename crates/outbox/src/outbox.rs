@@ -137,6 +137,11 @@ impl Outbox {
         record::key(id)
     }
 
+    /// The entry that a record of this key is of, whatever became of its value.
+    pub fn id(key: &[u8]) -> Option<Id> {
+        record::id(key)
+    }
+
     /// The content in a record.
     pub fn content(record: &[u8]) -> Option<&[u8]> {
         record::content(record)

@@ -21,6 +21,21 @@ pub(crate) fn key(id: &Id) -> Vec<u8> {
     format!("{group}\0{version}\0{name}\0{}\0{uid}\0{writer}", key.as_str()).into_bytes()
 }
 
+/// The entry that a record of this key is of.
+pub(crate) fn id(key: &[u8]) -> Option<Id> {
+    let text = std::str::from_utf8(key).ok()?;
+    let mut parts = text.splitn(6, '\0');
+    let (group, version, name) = (parts.next()?, parts.next()?, parts.next()?);
+    let (place, uid, writer) = (Key::from_text(parts.next()?), parts.next()?, parts.next()?);
+    let writer = match (writer, writer.strip_prefix('d')) {
+        ("k", _) => Writer::Kubelet,
+        (_, Some(who)) => Writer::Daemon(Identity::new(who)),
+        _ => return None,
+    };
+    let resource = ResourceId::new(group, version, name, place.namespace());
+    Some(Id::new(resource, place, uid, writer))
+}
+
 /// The value of an entry's record: a line of JSON, then the content.
 pub(crate) fn value(entry: &Entry, content: &[u8]) -> Vec<u8> {
     let Entry { id, base, what, since, last, boot, writes, size: _ } = entry;

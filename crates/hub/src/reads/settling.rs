@@ -9,7 +9,8 @@ use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, U
 use hyper::{Method, StatusCode, Uri};
 use outbox::report::{Reports, Stored};
 use outbox::settle::{
-    Answer, Effect, Fresh, Got, Limits, Moment, Objects, Place, Read as Reading, Request, Settle, Ticket,
+    Answer, Effect, Fate, Fresh, Got, Limits, Moment, Objects, Place, Read as Reading, Reason, Request,
+    Settle, Ticket,
 };
 use outbox::{Entry, Id, Outbox, Writer};
 use serde_json::Value;
@@ -97,6 +98,36 @@ impl Reads {
         }
         lock(&self.settling.machine).undo_shutdown();
         self.carry_out();
+    }
+
+    /// Records that were damaged on the disk. What waited in them nobody knows any more: that is said, by name.
+    pub(super) fn settling_lost(self: &Arc<Self>, lost: &[Vec<u8>]) {
+        for key in lost {
+            let id = Own::Staged.strip(key).and_then(Outbox::id);
+            let Some(id) = id else {
+                tracing::error!(
+                    "a record of the hub's own was damaged on the disk and is given up: {}",
+                    key.escape_ascii()
+                );
+                self.store.write_own(key.clone(), None);
+                continue;
+            };
+            let fate = Fate::Dropped(Reason::Unreadable);
+            tracing::error!("{}/{}: {fate}, for it was damaged on the disk", id.resource, id.key);
+            let mut records = self.report_line(&id, &fate);
+            records.push(Record::Delete { key: key.clone() });
+            self.store.stage(records, |_| {});
+        }
+    }
+
+    /// What is to be stored so that it is known what became of an entry.
+    fn report_line(&self, id: &Id, fate: &Fate) -> Vec<Record> {
+        let lines = lock(&self.settling.reports).add(id, fate, now());
+        let stored = lines.into_iter().map(|line| match line {
+            Stored::Put { key, value } => Record::Put { key: Own::Report.key(&key), value, seal: true },
+            Stored::Delete { key } => Record::Delete { key: Own::Report.key(&key) },
+        });
+        stored.collect()
     }
 
     /// Settles, for as long as the hub runs.
@@ -324,18 +355,14 @@ impl Reads {
     }
 
     /// An entry is settled: that is noted and the entry removed, in one step, and then the cloud's object is shown.
-    fn settled(self: &Arc<Self>, id: &Id, writes: u64, fate: &outbox::settle::Fate) {
+    fn settled(self: &Arc<Self>, id: &Id, writes: u64, fate: &Fate) {
         let Some(removed) = lock(&self.staging.outbox).remove(id, writes) else { return };
         match fate {
-            outbox::settle::Fate::Dropped(_) => tracing::warn!("{}/{}: {fate}", id.resource, id.key),
+            Fate::Dropped(_) => tracing::warn!("{}/{}: {fate}", id.resource, id.key),
             _ => tracing::debug!("{}/{}: {fate}", id.resource, id.key),
         }
-        let lines = lock(&self.settling.reports).add(id, fate, now());
-        let lines = lines.into_iter().map(|line| match line {
-            Stored::Put { key, value } => Record::Put { key: Own::Report.key(&key), value, seal: true },
-            Stored::Delete { key } => Record::Delete { key: Own::Report.key(&key) },
-        });
-        let records = lines.chain([Own::Staged.record(removed)]).collect();
+        let mut records = self.report_line(id, fate);
+        records.push(Own::Staged.record(removed));
         let (reads, id) = (self.clone(), id.clone());
         let (tell, told) = tokio::sync::oneshot::channel();
         self.store.stage(records, move |result| {

@@ -1,6 +1,10 @@
 //! P5: a write that was answered with success is visible at once to every reader on the node, and survives; what cannot be
 //! done without the cloud is refused.
 
+use std::path::Path;
+
+use hub::daemon::Daemon;
+use hub::service_manager::Given;
 use serde_json::{Value, json};
 use testkit::cloud::{Rule, User};
 use testkit::relay::Mode;
@@ -465,4 +469,35 @@ async fn p6_settling_goes_on_after_a_restart_of_the_hub() {
     heal(&bench).await;
     settled(&bench).await;
     assert_eq!(in_cloud(&bench, "one")["status"]["phase"], "Succeeded");
+}
+
+/// Turns over a byte a little before the end of what is written in the newest segment of the log `keep`.
+fn damage(state: &Path, before_the_end: usize) {
+    let segments = std::fs::read_dir(state.join("keep")).unwrap().map(|entry| entry.unwrap().path());
+    let newest = segments.filter(|path| path.to_string_lossy().contains("segment-")).max().unwrap();
+    let mut bytes = std::fs::read(&newest).unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    bytes[end - before_the_end] ^= 0x55;
+    std::fs::write(newest, bytes).unwrap();
+}
+
+#[tokio::test]
+async fn p5_a_record_of_what_waits_that_is_damaged_is_named_and_takes_nothing_with_it() {
+    let bench = cut_off(|_| {}).await;
+    let mut kubelet = bench.as_kubelet().await;
+    assert_eq!(patch(&mut kubelet, "one", &json!({"podIP": "10.0.0.8"})).await.code, 200);
+    assert_eq!(patch(&mut kubelet, "two", &json!({"podIP": "10.0.0.9"})).await.code, 200);
+    drop(kubelet);
+    let Bench { cloud, daemon, config, scratch } = bench;
+    daemon.stop().await;
+    damage(&config.state_dir, 200);
+    let daemon = Daemon::begin(config.clone(), Given::default()).unwrap();
+    let bench = Bench { cloud, daemon, config, scratch };
+    let mut kubelet = bench.as_kubelet().await;
+    let pods = list(&mut kubelet, OWN_PODS).await.json();
+    assert_eq!(names(&pods), ["one", "two"], "all pods are known still");
+    assert_eq!(pods["items"][0]["status"]["podIP"], "10.0.0.8", "what else waits is shown");
+    assert_eq!(bench.daemon.waiting().0.len(), 1);
+    let report = bench.daemon.reports();
+    assert_eq!(report[0]["lines"][0]["key"], "default/two", "{report:?}");
 }

@@ -74,6 +74,9 @@ fn p5_what_waits_is_the_same_after_a_restart() {
     let log = log(records);
     assert_eq!(Outbox::content(&log[&Outbox::key(&pod("web"))]), Some(&b"{\"a\":2}"[..]));
     assert_eq!(Outbox::content(&log[&Outbox::key(&pod("odd"))]), Some(&b"{\"a\":\"two\\nlines\"}"[..]));
+    for id in outbox.entries().map(|entry| &entry.id) {
+        assert_eq!(Outbox::id(&Outbox::key(id)).as_ref(), Some(id), "by the key alone");
+    }
     let again = load(&log, Limits::default());
     let all = |outbox: &Outbox| outbox.entries().map(|entry| Entry::clone(entry)).collect::<Vec<_>>();
     assert_eq!(all(&again), all(&outbox));
@@ -203,6 +206,22 @@ fn a_record_that_is_torn_or_foreign_is_not_taken_for_one() {
         assert!(!other.load(odd));
     }
     assert_eq!(other.entries().count(), 0);
+}
+
+#[test]
+fn a_clock_that_jumps_by_years_changes_nothing_but_times() {
+    let mut outbox = Outbox::new(Limits { events: 2, ..Limits::default() });
+    for (at, now) in [0, i64::MAX, i64::MIN, -1].into_iter().enumerate() {
+        let (id, what, content) = event(&format!("web.{at}"));
+        store(&mut outbox, &id, what, &content, now);
+        store(&mut outbox, &pod("web"), What::State, b"{}", now);
+    }
+    let standing = outbox.standing();
+    assert_eq!((standing.states, standing.events, standing.given_up), (1, 2, 2));
+    assert_eq!(
+        outbox.entry(&pod("web")).map(|entry| (entry.since, entry.last, entry.writes)),
+        Some((0, -1, 4))
+    );
 }
 
 #[test]
