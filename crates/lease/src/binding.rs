@@ -55,6 +55,10 @@ pub enum Why {
     Replaced,
     /// Taken over from OpenYurt's reservation files.
     OpenYurt,
+    /// The API server has no such pod any more.
+    PodDeleted,
+    /// The API server has the pod, which has no sandbox now.
+    PodAwaited,
 }
 
 /// A binding: in one network, this identity's interface has these addresses.
@@ -96,26 +100,26 @@ pub enum Class {
     Gone,
     /// Parked by a DEL or other evidence.
     Parked,
-    /// Its sandbox ended with an earlier boot: its pod most likely comes back.
-    Rebooted,
+    /// Its pod most likely comes back: its sandbox ended with an earlier boot, or the pod is known to exist.
+    Awaited,
     /// In use.
     Live,
 }
 
 impl Class {
     /// Those that another pod may be given, in that order.
-    pub const REUSABLE: [Class; 3] = [Class::Gone, Class::Parked, Class::Rebooted];
+    pub const REUSABLE: [Class; 3] = [Class::Gone, Class::Parked, Class::Awaited];
     /// The words for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Class::Gone => "gone",
             Class::Parked => "parked",
-            Class::Rebooted => "parked by a reboot",
+            Class::Awaited => "awaited",
             Class::Live => "live",
         }
     }
     /// All, in the order in which a rewritten journal keeps them.
-    pub const ALL: [Class; 4] = [Class::Gone, Class::Parked, Class::Rebooted, Class::Live];
+    pub const ALL: [Class; 4] = [Class::Gone, Class::Parked, Class::Awaited, Class::Live];
 }
 
 impl Binding {
@@ -123,11 +127,12 @@ impl Binding {
     pub fn class(&self, boot: &str) -> Class {
         match self.state {
             State::Gone => Class::Gone,
+            State::Parked if self.why == Why::PodAwaited => Class::Awaited,
             State::Parked => Class::Parked,
             State::Live if self.boot == boot => Class::Live,
             // A container of which only stock host-local knew the id: under Kubernetes ids do not come back.
             State::Live if self.foreign && self.pod().is_none() => Class::Gone,
-            State::Live => Class::Rebooted,
+            State::Live => Class::Awaited,
         }
     }
 

@@ -1,8 +1,8 @@
 //! Which addresses an ADD gets.
 //!
 //! The rule (design §5.5): a requested address; else the pod's own; else one that nobody is bound to, round robin as
-//! host-local goes; else the one whose pod has been gone longest; else the longest parked; last those whose pod the
-//! reboot has stopped. An address whose sandbox may still run is never chosen (P2).
+//! host-local goes; else the one whose pod has been gone longest; else the longest parked; last those whose pod is
+//! awaited, because the reboot has stopped it or the API server has it. An address whose sandbox may still run is never chosen (P2).
 
 use std::io;
 use std::net::IpAddr;
@@ -160,7 +160,7 @@ impl<F: Fs> Store<'_, F> {
     fn may_reclaim(&self, class: Class) -> bool {
         match class {
             Class::Gone => true,
-            Class::Parked | Class::Rebooted => self.policy.reclaim == Reclaim::Pressure,
+            Class::Parked | Class::Awaited => self.policy.reclaim == Reclaim::Pressure,
             Class::Live => false,
         }
     }

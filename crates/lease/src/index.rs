@@ -324,22 +324,22 @@ impl<F: Fs> Index<F> {
     }
 
     fn list(&self, class: Option<Class>) -> List {
-        let [gone, parked, rebooted, live, free] = self.lists;
+        let [gone, parked, awaited, live, free] = self.lists;
         match class {
             Some(Class::Gone) => gone,
             Some(Class::Parked) => parked,
-            Some(Class::Rebooted) => rebooted,
+            Some(Class::Awaited) => awaited,
             Some(Class::Live) => live,
             None => free,
         }
     }
 
     fn list_mut(&mut self, class: Option<Class>) -> &mut List {
-        let [gone, parked, rebooted, live, free] = &mut self.lists;
+        let [gone, parked, awaited, live, free] = &mut self.lists;
         match class {
             Some(Class::Gone) => gone,
             Some(Class::Parked) => parked,
-            Some(Class::Rebooted) => rebooted,
+            Some(Class::Awaited) => awaited,
             Some(Class::Live) => live,
             None => free,
         }

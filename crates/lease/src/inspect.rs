@@ -74,6 +74,11 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// First and last address of each range, as the last ADD had them.
+    pub fn ranges(&self) -> &[(IpAddr, IpAddr)] {
+        &self.ranges
+    }
+
     /// Whether the network hands out this address.
     pub fn in_range(&self, address: IpAddr) -> bool {
         let inside = |(start, end): &(IpAddr, IpAddr)| {
@@ -205,14 +210,16 @@ fn held(binding: &Binding, boot: &str) -> Held {
     match binding.class(boot) {
         Class::Live if binding.foreign => Held::Foreign,
         Class::Live => Held::Live,
-        Class::Parked | Class::Rebooted => Held::Parked,
+        Class::Parked | Class::Awaited => Held::Parked,
         Class::Gone => Held::Gone,
     }
 }
 
 fn why(binding: &Binding, boot: &str) -> String {
     let text = match (binding.class(boot), binding.why) {
-        (Class::Rebooted, _) => "the node was rebooted; held for the pod to come back",
+        (_, Why::PodAwaited) => "its pod exists in the API server; held for it to come back",
+        (_, Why::PodDeleted) => "the API server has no such pod any more",
+        (Class::Awaited, _) => "the node was rebooted; held for the pod to come back",
         (_, Why::Added) => "its sandbox was given the address",
         (_, Why::Adopted) => "taken over from host-local",
         (_, Why::Deleted) => "the runtime removed its sandbox; held for the pod to come back",

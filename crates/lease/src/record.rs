@@ -42,8 +42,17 @@ pub struct Network {
 const BIND: u8 = 1;
 const END: u8 = 2;
 const NETWORK: u8 = 3;
-const WHY: [Why; 7] =
-    [Why::Added, Why::Adopted, Why::Deleted, Why::Collected, Why::FileRemoved, Why::Replaced, Why::OpenYurt];
+const WHY: [Why; 9] = [
+    Why::Added,
+    Why::Adopted,
+    Why::Deleted,
+    Why::Collected,
+    Why::FileRemoved,
+    Why::Replaced,
+    Why::OpenYurt,
+    Why::PodDeleted,
+    Why::PodAwaited,
+];
 const STATES: [State; 3] = [State::Live, State::Parked, State::Gone];
 const POD: u8 = 1;
 const CONTAINER: u8 = 2;

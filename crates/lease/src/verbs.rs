@@ -201,7 +201,7 @@ impl<F: Fs> Store<'_, F> {
     }
 
     /// Removes the lease files that are this binding's.
-    fn release(&self, binding: &Binding) -> Result<(), Error> {
+    pub(crate) fn release(&self, binding: &Binding) -> Result<(), Error> {
         for address in &binding.addresses {
             if self.directory.is_held_by(*address, &binding.container, binding.file_ifname())? {
                 self.directory.release(*address)?;
@@ -277,7 +277,7 @@ impl<F: Fs> Store<'_, F> {
             let class = binding.class(&self.now.boot);
             // One whose address the pod has just been given has ended.
             let there = self.binding(*slot)?.is_some_and(|present| present == *binding);
-            if there && matches!(class, Class::Parked | Class::Rebooted) {
+            if there && matches!(class, Class::Parked | Class::Awaited) {
                 self.set_state(*slot, binding, State::Gone, Why::Replaced)?;
             }
         }
@@ -306,7 +306,7 @@ impl<F: Fs> Store<'_, F> {
     }
 
     /// Ends the oldest of more bindings of gone pods than are kept.
-    fn bound_gone(&mut self) -> Result<(), Error> {
+    pub(crate) fn bound_gone(&mut self) -> Result<(), Error> {
         let mut next = self.index.first(Class::Gone);
         while self.index.count(Class::Gone) > self.policy.max_gone {
             let Some(slot) = next else { break };
@@ -323,7 +323,7 @@ impl<F: Fs> Store<'_, F> {
     /// node that has just booted means nothing.
     fn expire(&mut self) -> Result<(), Error> {
         let Hold::For(hold) = self.policy.hold else { return Ok(()) };
-        for class in [Class::Parked, Class::Rebooted] {
+        for class in [Class::Parked, Class::Awaited] {
             let mut next = self.index.first(class);
             let mut ended = 0;
             while let Some(slot) = next.filter(|_| ended < EXPIRE_AT_ONCE) {

@@ -4,5 +4,6 @@
 mod adoption;
 mod bench;
 mod choice;
+mod heed;
 mod policy;
 mod promises;

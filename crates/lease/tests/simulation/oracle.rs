@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use cni::range::RangeSet;
-use lease::{Binding, Identity, State};
+use lease::{Binding, Identity, State, Why};
 use testkit::power_cut::PowerCutFs;
 
 use crate::stock;
@@ -32,17 +32,18 @@ pub fn broken<T>(promise: &'static str, text: impl Into<String>) -> Result<T, Vi
 pub enum Kind {
     Gone,
     Parked,
-    Rebooted,
+    Awaited,
     Live,
 }
 
 pub fn kind(binding: &Binding, boot: &str) -> Kind {
     match binding.state {
         State::Gone => Kind::Gone,
+        State::Parked if binding.why == Why::PodAwaited => Kind::Awaited,
         State::Parked => Kind::Parked,
         State::Live if binding.boot == boot => Kind::Live,
         State::Live if binding.foreign && binding.pod().is_none() => Kind::Gone,
-        State::Live => Kind::Rebooted,
+        State::Live => Kind::Awaited,
     }
 }
 

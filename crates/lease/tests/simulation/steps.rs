@@ -2,9 +2,10 @@
 
 use cni::range::RangeSet;
 use durable::fs::{Fs, Open};
+use lease::Word;
 use testkit::power_cut::Fault;
 
-use crate::oracle::{Check, broken};
+use crate::oracle::{Check, broken, pod_of};
 use crate::stock;
 use crate::world::{By, Sandbox, World, set};
 
@@ -29,6 +30,7 @@ impl World {
             92..94 => self.hurt_index(),
             94..96 => self.change_ranges(),
             96..97 => self.kill_stock(),
+            97..99 => self.hear(),
             _ => self.wait(),
         }
     }
@@ -142,6 +144,21 @@ impl World {
         // Who is not named is not the runtime's any more.
         missing.iter().for_each(|at| self.sandboxes[*at].current = false);
         Ok(())
+    }
+
+    /// Somebody has looked at the bindings, and says later which pods exist; now and then it is not even true.
+    fn hear(&mut self) -> Check {
+        let (rows, lies) = (self.rows(), self.rng.chance(30));
+        let mut said = Vec::new();
+        for row in rows {
+            let exists = pod_of(&row).is_some_and(|pod| self.pods.iter().any(|known| known == pod));
+            let exists = if lies { self.rng.chance(50) } else { exists };
+            said.push((row, if exists { Word::Exists } else { Word::Deleted }));
+        }
+        if self.rng.chance(50) {
+            self.start_some()?;
+        }
+        self.heed(&said)
     }
 
     fn repeat(&mut self) -> Check {

@@ -14,7 +14,7 @@ use cni::range::{Cidr, RangeSet, Spec};
 use cni::retain::Policy;
 use durable::fs::Fs;
 use lease::boot::Marker;
-use lease::{Binding, Error, Identity, Now, Places, Request, Store, inspect};
+use lease::{Binding, Error, Identity, Now, Places, Request, Store, Word, inspect};
 use testkit::power_cut::{Fault, PowerCutFs};
 use testkit::rng::Rng;
 
@@ -592,6 +592,13 @@ impl World {
             return broken("flushes", "a GC flushed");
         }
         Ok(())
+    }
+
+    /// The API server's word about the pods of bindings.
+    pub fn heed(&mut self, said: &[(Binding, Word)]) -> Check {
+        let outcome = self.command(0, |store| store.heed(said))?;
+        self.log(format!("heed {} words: {outcome:?}", said.len()));
+        self.audit(&outcome)
     }
 
     pub fn check(&mut self, at: usize) -> Check {
