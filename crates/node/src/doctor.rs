@@ -15,6 +15,7 @@ pub mod image;
 pub mod machine;
 pub mod mounts;
 pub mod network;
+pub mod outage;
 pub mod pod;
 pub mod question;
 pub mod start;

@@ -1,6 +1,7 @@
 //! What stands on this machine.
 
 pub mod adopt;
+pub mod agree;
 pub mod change;
 pub mod date;
 pub mod doctor;

@@ -8,6 +8,7 @@ use super::ask::Ask;
 use super::boot::{Boot, Started, Token};
 use super::finding::{Area, Finding, Gravity};
 use super::image::Images;
+use super::outage;
 use super::pod::{Pod, each, text};
 use super::question::{Kind, Question, of_node};
 use super::token;
@@ -96,6 +97,9 @@ impl Examination<'_> {
                 Kind::CsiNode => self.csi_node(&known, text(&node, "/metadata/uid")),
                 _ => {}
             }
+        }
+        for finding in outage::findings(each(&pods, "/items").map(Pod)) {
+            self.boot.say(finding);
         }
         let images = Images::of(&node);
         for pod in each(&pods, "/items").map(Pod).filter(|pod| !pod.is_over()) {

@@ -43,11 +43,13 @@ pub enum Area {
     Addresses,
     /// What must be on a disk and not in memory.
     Disk,
+    /// What the cloud does to pods while it does not hear of the node.
+    Outage,
 }
 
 impl Area {
     /// All of them, in the order in which they are told.
-    pub const ALL: [Area; 8] = [
+    pub const ALL: [Area; 9] = [
         Area::Hub,
         Area::Kubelet,
         Area::Objects,
@@ -56,6 +58,7 @@ impl Area {
         Area::Cni,
         Area::Addresses,
         Area::Disk,
+        Area::Outage,
     ];
 
     /// The word for it.
@@ -69,6 +72,7 @@ impl Area {
             Area::Cni => "cni",
             Area::Addresses => "addresses",
             Area::Disk => "disk",
+            Area::Outage => "outage",
         }
     }
 }

@@ -45,10 +45,14 @@ impl<'a> Pod<'a> {
         names.into_iter().find(|name| !name.is_empty()).unwrap_or("default")
     }
 
+    /// Whether it is being deleted.
+    pub fn is_deleted(self) -> bool {
+        self.0.pointer("/metadata/deletionTimestamp").is_some_and(|time| !time.is_null())
+    }
+
     /// Whether it is at its end: kubelet starts none of its containers again.
     pub fn is_over(self) -> bool {
-        let deleted = self.0.pointer("/metadata/deletionTimestamp").is_some_and(|time| !time.is_null());
-        deleted || matches!(self.text("/status/phase"), "Succeeded" | "Failed")
+        self.is_deleted() || matches!(self.text("/status/phase"), "Succeeded" | "Failed")
     }
 
     /// Whether it stands for a static pod, which kubelet reads from a file and which can name no object of the API.
@@ -140,11 +144,11 @@ impl<'a> Pod<'a> {
 }
 
 /// The text at a JSON pointer; empty where there is none.
-pub(super) fn text<'a>(of: &'a Value, pointer: &str) -> &'a str {
+pub(crate) fn text<'a>(of: &'a Value, pointer: &str) -> &'a str {
     of.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// The items at a JSON pointer; none where there is no list.
-pub(super) fn each<'a>(of: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> {
+pub(crate) fn each<'a>(of: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> {
     of.pointer(pointer).and_then(Value::as_array).into_iter().flatten()
 }

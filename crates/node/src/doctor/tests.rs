@@ -101,6 +101,7 @@ fn pod(name: &str, spec: Value) -> Value {
         "status": { "phase": "Running", "podIP": "10.22.0.5", "podIPs": [{ "ip": "10.22.0.5" }, { "ip": "fd00::5" }] },
     });
     pod["spec"]["nodeName"] = "n1".into();
+    pod["spec"]["tolerations"] = json!([{ "operator": "Exists" }]);
     if pod["spec"].get("containers").is_none() {
         pod["spec"]["containers"] =
             json!([{ "name": "c", "image": "web:1", "imagePullPolicy": "IfNotPresent" }]);
