@@ -1,5 +1,6 @@
 //! `edgekeep doctor`: would this node survive a reboot with the link cut, right now?
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -139,7 +140,7 @@ impl Report {
             many => format!("{many} things could not be found out"),
         };
         let end = match self.code() {
-            0 => "Yes: this node would survive a reboot with the link cut.".to_owned(),
+            0 => format!("Yes: this node would survive a reboot with the link cut.{}", self.struck()),
             UNKNOWN => format!("Perhaps: {unknown}."),
             _ if unknown.is_empty() => format!("No: after a reboot with the link cut {missing}."),
             _ => format!("No: after a reboot with the link cut {missing}; {unknown}."),
@@ -154,6 +155,7 @@ impl Report {
             (_, Area::Kubelet) => "it starts at boot with its runtime, and is led to the hub".to_owned(),
             (_, Area::Cni) => "its configuration and plugins are there".to_owned(),
             (_, Area::Disk) => "what must survive is on a disk".to_owned(),
+            (Some(boot), Area::Outage) => self.outlasting(boot),
             (None, _) => return ("unknown", "not looked at, for only the hub knows the pods".to_owned()),
             (Some(boot), Area::Objects) => format!("{} questions of kubelet can be answered", boot.questions),
             (Some(boot), Area::Tokens) => {
@@ -169,6 +171,27 @@ impl Report {
             }
         };
         ("ok", text)
+    }
+
+    /// The pods that some outage deletes.
+    fn doomed(&self) -> BTreeSet<&str> {
+        let of_outage = self.findings.iter().filter(|finding| finding.area == Area::Outage);
+        of_outage.flat_map(|finding| &finding.pods).map(String::as_str).collect()
+    }
+
+    fn outlasting(&self, boot: &Boot) -> String {
+        let doomed = self.doomed();
+        let outlasting = boot.pods.iter().filter(|pod| !doomed.contains(pod.title().as_str())).count();
+        format!("{outlasting} pods outlast an outage of any length")
+    }
+
+    /// A boot is not all that an outage brings.
+    fn struck(&self) -> String {
+        match self.doomed().len() {
+            0 => String::new(),
+            1 => " One of its pods would not outlast a long outage.".to_owned(),
+            many => format!(" Of its pods {many} would not outlast a long outage."),
+        }
     }
 
     fn document(&self) -> Value {

@@ -36,11 +36,29 @@ fn p9_a_node_that_would_survive_is_green() {
     let boot = ColdBoot::new();
     let (code, said) = boot.doctor(&[]);
     assert_eq!(code, 0, "{said}");
-    assert!(said.lines().filter(|line| line.starts_with("ok ")).count() == 8, "{said}");
+    assert!(said.lines().filter(|line| line.starts_with("ok ")).count() == 9, "{said}");
     assert!(
         said.contains("Yes: this node would survive") && said.contains("first ends 2027-01-01"),
         "{said}"
     );
+}
+
+#[test]
+fn p9_pods_that_an_outage_deletes_are_named_and_the_node_boots_all_the_same() {
+    let mut boot = ColdBoot::new();
+    let usual = |key: &str| json!({ "key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300 });
+    let both = json!([usual("node.kubernetes.io/not-ready"), usual("node.kubernetes.io/unreachable")]);
+    boot.show(PODS, "/items/0/spec/tolerations", both);
+    let (code, said) = boot.doctor(&[]);
+    assert_eq!(code, 0, "{said}");
+    for line in [
+        "ok       outage     2 pods outlast an outage of any length\n",
+        "note     outage     an outage of more than 300 seconds\n",
+        "strikes shop/web-0\n",
+        "Yes: this node would survive a reboot with the link cut. One of its pods would not outlast a long outage.\n",
+    ] {
+        assert!(said.contains(line), "{line}{said}");
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use durable::fs::Fs;
+use lease::machine::Dirs;
 use node::yaml::{Node, Value};
 
 use crate::error::{Error, Result};
@@ -52,6 +53,8 @@ pub struct Config {
     pub admin: PathBuf,
     /// Where the hub keeps what must survive.
     pub state_dir: PathBuf,
+    /// Where the plugin keeps bindings; by default where the plugin's own configuration says. Stands in no file.
+    pub bindings: Option<Dirs>,
     /// Most connections of clients, and of these of who has not proved who they are.
     pub connections: usize,
     /// See [`Config::connections`].
@@ -111,6 +114,7 @@ impl Default for Config {
             health: SocketAddr::new(loopback, HEALTH_PORT),
             admin: "/run/edgekeep/hub/admin.sock".into(),
             state_dir: "/var/lib/edgekeep/hub".into(),
+            bindings: None,
             connections: 1024,
             strangers: 128,
             drain_seconds: 5,

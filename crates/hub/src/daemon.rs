@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use view::Loading;
 
+use crate::agreement::{self, Agreement};
 use crate::clients::Clients;
 use crate::cloud::Cloud;
 use crate::cloud::credentials::Credentials;
@@ -58,6 +59,7 @@ struct Parts {
     proxy: Arc<Proxy>,
     keeper: Arc<Keeper>,
     clients: Arc<Clients>,
+    agreement: Arc<Agreement>,
     shown: Arc<Current>,
     files: Mutex<Option<String>>,
 }
@@ -99,6 +101,7 @@ impl Parts {
         let (progress, came) = mpsc::unbounded_channel();
         let mut loading = Loading::new(&node);
         let (store, own) = Store::open(&config.state_dir, progress, &mut loading)?;
+        let agreement = Arc::new(Agreement::new(&node, agreement::dirs(&config)?));
         let reads = Reads::new(&node, cloud, store, loading, own)?;
         let shown = Current::new(files::serving(&config, &authority, &node)?);
         let proxy = Arc::new(Proxy::new(node, reads, trust));
@@ -106,7 +109,10 @@ impl Parts {
         let clients = Clients::new(config.connections, config.strangers);
         unusable.iter().for_each(|unusable| tracing::error!("{unusable}"));
         let (began, files) = (Instant::now(), Mutex::new(together(&unusable)));
-        Ok((Arc::new(Self { config, began, authority, proxy, keeper, clients, shown, files }), came))
+        Ok((
+            Arc::new(Self { config, began, authority, proxy, keeper, clients, agreement, shown, files }),
+            came,
+        ))
     }
 
     /// Reads again what can change while the hub runs: authorities, the certificate it shows, handed-over kubeconfigs.
@@ -189,6 +195,7 @@ impl Source for Parts {
             store: self.proxy.reads.store.standing(),
             handed_over: cloud.credentials.handed().into_iter().flatten().map(|user| user.name).collect(),
             files: self.files.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            agreement: self.agreement.standing(),
         }
     }
 
@@ -208,6 +215,7 @@ impl Source for Parts {
             sent_away: self.clients.sent_away.load(std::sync::atomic::Ordering::Relaxed),
             answers: standing.answers,
             expiry: standing.certificate.map_or(0, |(_, end)| tls::since_1970(end).as_secs()),
+            agreement: standing.agreement.figures(),
         })
     }
 }
@@ -249,6 +257,7 @@ impl Daemon {
             parts.clone(),
             stopping,
         ));
+        tasks.spawn(parts.agreement.clone().keep(parts.proxy.reads.clone()));
         let [one, two, three, four, five, six] = [(); 6].map(|()| parts.clone());
         tasks.spawn(async move { one.proxy.cloud.keep().await });
         tasks.spawn(async move { two.keeper.keep().await });
@@ -296,6 +305,12 @@ impl Daemon {
     /// Reads files that may have changed again now, as at SIGHUP; [`Standing::files`] says how it went.
     pub fn read_again(&self) {
         self.parts.note_read(self.parts.read_again());
+    }
+
+    /// Compares pods and bindings now, as the hub does every ten seconds; [`Standing::agreement`] says how it went. Waits for
+    /// locks and disk.
+    pub fn look_again(&self) {
+        self.parts.agreement.look(&self.parts.proxy.reads);
     }
 
     /// Stops in order: nobody new is accepted (the service manager keeps them waiting), watches end cleanly, and other

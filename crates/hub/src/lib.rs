@@ -3,6 +3,7 @@
 //! It executes: it listens, speaks TLS, holds connections to the cloud and answers. What is decided about callers is
 //! decided in `access`, what is said on the wire in `wire`.
 
+pub mod agreement;
 pub mod body;
 pub mod certificate;
 pub mod clients;

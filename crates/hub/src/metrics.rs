@@ -9,6 +9,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::agreement::Figures;
+
 /// Who asked: never a name that somebody outside can choose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Asker {
@@ -80,6 +82,11 @@ struct Moment {
     answers: Gauge,
     watches: Gauge,
     expiry: Gauge,
+    outage: Gauge,
+    differences: Gauge,
+    node_lost: Gauge,
+    told_gone: Gauge,
+    told_awaited: Gauge,
 }
 
 /// The values of a moment.
@@ -101,6 +108,8 @@ pub struct Now {
     pub answers: (usize, usize),
     /// When the node's certificate ends, in seconds since 1970; 0 if there is none.
     pub expiry: u64,
+    /// Whether node and cloud agree on the node's pods.
+    pub agreement: Figures,
 }
 
 impl Default for Metrics {
@@ -133,6 +142,15 @@ impl Default for Metrics {
             ("answers_under_way", "Answers that are being passed on", &now.answers),
             ("watches", "Watches that are open", &now.watches),
             ("node_certificate_expiry_seconds", "When the node's certificate ends, since 1970", &now.expiry),
+            ("pods_outage_deletes", "Pods of this node that the cloud deletes in a long outage", &now.outage),
+            ("binding_differences", "Differences of bindings and API server that last", &now.differences),
+            (
+                "node_object_lost",
+                "Whether the cloud has deleted this node's object, or made it anew",
+                &now.node_lost,
+            ),
+            ("bindings_gone", "Bindings found to be of deleted pods since the start", &now.told_gone),
+            ("bindings_awaited", "Bindings found to wait for their pods since the start", &now.told_awaited),
         ] {
             registry.register(name, help, gauge.clone());
         }
@@ -164,6 +182,11 @@ impl Metrics {
         set(&self.now.answers, size(now.answers.0));
         set(&self.now.watches, size(now.answers.1));
         set(&self.now.expiry, now.expiry);
+        set(&self.now.outage, size(now.agreement.outage));
+        set(&self.now.differences, size(now.agreement.differences));
+        set(&self.now.node_lost, u64::from(now.agreement.node_lost));
+        set(&self.now.told_gone, size(now.agreement.told.gone));
+        set(&self.now.told_awaited, size(now.agreement.told.awaited));
         let mut out = String::new();
         // Writing into a string cannot fail.
         let _ = text::encode(&mut out, &self.registry);

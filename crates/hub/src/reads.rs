@@ -14,6 +14,7 @@ mod learn;
 mod lease;
 mod lists;
 mod marked;
+pub mod own;
 mod path;
 mod release;
 mod render;

@@ -1,9 +1,11 @@
 //! How the hub stands: what its operator is told.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
+use crate::agreement;
 use crate::link::State;
 use crate::node_certificate::{self, wire_time};
 use crate::store;
@@ -41,6 +43,8 @@ pub struct Standing {
     pub store: [store::Standing; 2],
     /// What is wrong with the hub's files, if they changed to something that cannot be used.
     pub files: Option<String>,
+    /// Whether node and cloud agree on the node's pods.
+    pub agreement: Arc<agreement::Standing>,
 }
 
 /// One thing that must be so for the hub to do its work.
@@ -116,7 +120,7 @@ impl Standing {
             .iter()
             .map(|check| json!({ "name": check.name, "ok": check.failed.is_none(), "detail": check.detail, "why": check.failed }))
             .collect();
-        json!({
+        let mut standing = json!({
             "node": self.node,
             "time": wire_time(self.now),
             "uptimeSeconds": self.age.as_secs(),
@@ -144,6 +148,10 @@ impl Standing {
             },
             "handedOver": self.handed_over,
             "checks": checks,
-        })
+        });
+        if let Some(fields) = standing.as_object_mut() {
+            fields.extend(self.agreement.to_json().map(|(key, value)| (key.to_owned(), value)));
+        }
+        standing
     }
 }

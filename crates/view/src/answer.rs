@@ -239,6 +239,11 @@ impl View {
         Ok((Phase::History { place, start: 0 }, Some(version)))
     }
 
+    /// Whether a set is read from the cloud now: what is shown of it is what the cloud has, but for what is under way.
+    pub fn follows(&self, resource: &ResourceId, scope: &Scope) -> bool {
+        self.online && self.is_followed(resource, scope)
+    }
+
     /// Whether a stream follows a scope now.
     fn is_followed(&self, resource: &ResourceId, scope: &Scope) -> bool {
         self.streams.values().any(|stream| {

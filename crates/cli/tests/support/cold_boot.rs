@@ -173,11 +173,13 @@ pub fn attachment() -> String {
 fn known() -> BTreeMap<String, Value> {
     let one = json!({ "items": [{ "metadata": { "name": "x" } }] });
     let container = |image: &str| json!([{ "name": "c", "image": image, "imagePullPolicy": "IfNotPresent" }]);
+    let for_ever = json!([{ "operator": "Exists" }]);
     let pods = json!({ "items": [
         {
             "metadata": { "namespace": "shop", "name": "web-0", "uid": "u1" },
             "spec": {
                 "serviceAccountName": "web",
+                "tolerations": for_ever,
                 "imagePullSecrets": [{ "name": "pull" }],
                 "containers": container("web:1"),
                 "volumes": [
@@ -195,13 +197,14 @@ fn known() -> BTreeMap<String, Value> {
             "metadata": { "namespace": "shop", "name": "disk-0", "uid": "u2" },
             "spec": {
                 "containers": container("db:1"),
+                "tolerations": for_ever,
                 "volumes": [{ "name": "d", "persistentVolumeClaim": { "claimName": "data" } }],
             },
             "status": { "phase": "Running", "podIP": "10.244.1.6" },
         },
         {
             "metadata": { "namespace": "kube-system", "name": "proxy-x", "uid": "u3" },
-            "spec": { "hostNetwork": true, "containers": container("proxy:1") },
+            "spec": { "hostNetwork": true, "containers": container("proxy:1"), "tolerations": for_ever },
             "status": { "phase": "Running", "podIP": "192.168.0.2" },
         },
     ] });

@@ -13,6 +13,7 @@ use hub::service_manager::Given;
 use hyper::body::{Bytes, Incoming};
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use lease::machine::Dirs;
 use serde_json::{Value, json};
 use testkit::cloud::{Cloud, Credential, Options, Rule, User};
 use tokio::net::TcpStream;
@@ -102,6 +103,11 @@ pub fn config(scratch: &Scratch, cloud: &Cloud, node: &Credential) -> Config {
         health: any,
         admin: dir.join("admin.sock"),
         state_dir: dir.join("state"),
+        bindings: Some(Dirs {
+            state: dir.join("ipam"),
+            run: dir.join("run"),
+            cni_cache: dir.join("results"),
+        }),
         drain_seconds: 2,
         ..Config::default()
     }

@@ -136,7 +136,7 @@ fn pod() -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": "default", "name": "web-0"},
         "spec": {
-            "nodeName": NODE, "serviceAccountName": "sa",
+            "nodeName": NODE, "serviceAccountName": "sa", "tolerations": [{"operator": "Exists"}],
             "containers": [{
                 "name": "c", "image": "web:1", "imagePullPolicy": "IfNotPresent",
                 "env": [{"name": "P", "valueFrom": {"secretKeyRef": {"name": "password", "key": "p"}}}],
