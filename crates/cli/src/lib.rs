@@ -7,6 +7,7 @@ pub mod args;
 
 mod admin;
 mod adopt;
+mod cloud;
 mod doctor;
 mod hub;
 mod leases;
@@ -19,7 +20,7 @@ use std::process::ExitCode;
 use durable::os::OsFs;
 use lease::machine::Dirs;
 
-use crate::args::{Adopt, Cli, Command, Places, Revert};
+use crate::args::{Adopt, Cli, Cloud, Command, Places, Revert};
 
 /// What went wrong, for the person at the terminal.
 pub type Failure = String;
@@ -31,6 +32,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Adopt(Adopt::Kubelet(what)) => return adopt::kubelet::adopt(what),
         Command::Revert(Revert::Cni(what)) => return adopt::cni::revert(what),
         Command::Revert(Revert::Kubelet(what)) => return adopt::kubelet::revert(what),
+        Command::Cloud(Cloud::Manifests(what)) => return cloud::manifests(what),
         Command::Hub(what) => hub::run(what),
         Command::Status(what) => return status::run(what),
         Command::Doctor(what) => return doctor::run(what),
