@@ -39,11 +39,17 @@ pub struct Options {
     pub signing: Duration,
     /// Further flags of kube-controller-manager.
     pub controller_manager: Vec<String>,
+    /// Further flags of kube-apiserver.
+    pub api_server: Vec<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { signing: Duration::from_secs(24 * 3600), controller_manager: Vec::new() }
+        Self {
+            signing: Duration::from_secs(24 * 3600),
+            controller_manager: Vec::new(),
+            api_server: Vec::new(),
+        }
     }
 }
 
@@ -51,6 +57,8 @@ impl Default for Options {
 pub struct Cloud {
     /// The machine that it runs on.
     pub machine: Machine,
+    /// Further flags of kube-apiserver, from its next start on.
+    pub api_server_flags: Vec<String>,
     programs: Programs,
     access: Access,
     bootstrap_token: String,
@@ -76,6 +84,7 @@ impl Cloud {
         // The API server listens on every address, so it needs none yet.
         let mut cloud = Self {
             machine,
+            api_server_flags: options.api_server.clone(),
             programs: programs.clone(),
             access,
             bootstrap_token: bootstrap_token()?,
@@ -105,7 +114,7 @@ impl Cloud {
     ///
     /// It does not come up.
     pub async fn start_api_server(&mut self) -> Result<()> {
-        let words = control_plane::api_server(&self.programs);
+        let words = control_plane::api_server(&self.programs, &self.api_server_flags);
         self.api_server = Some(start(&self.machine, "kube-apiserver", &words)?);
         sys::until("kube-apiserver is ready", COMING_UP, || {
             self.kubectl(&["get", "--raw", "/readyz"]).and_then(|_| {

@@ -21,7 +21,7 @@ pub const ETCD: [&str; 6] = [
 
 /// kube-apiserver as kubeadm starts it, with an audit log and tokens that are bound to pods, as is the default since
 /// Kubernetes 1.21.
-pub fn api_server(programs: &Programs) -> Vec<String> {
+pub fn api_server(programs: &Programs, further: &[String]) -> Vec<String> {
     let pki = |name: &str| format!("/etc/kubernetes/pki/{name}");
     let flags = [
         ("advertise-address", CLOUD.to_string()),
@@ -52,7 +52,9 @@ pub fn api_server(programs: &Programs) -> Vec<String> {
         ("tls-cert-file", pki("apiserver.crt")),
         ("tls-private-key-file", pki("apiserver.key")),
     ];
-    words(programs, "kube-apiserver", &flags)
+    let mut words = words(programs, "kube-apiserver", &flags);
+    words.extend(further.iter().cloned());
+    words
 }
 
 /// kube-controller-manager as kubeadm starts it.

@@ -11,6 +11,7 @@ mod main_plugins;
 mod node_certificate;
 mod node_cold_boot;
 mod node_direct;
+mod node_eviction;
 mod node_figures;
 mod node_hub;
 mod node_informers;
@@ -39,7 +40,7 @@ pub struct Options {
 }
 
 /// Every scenario, in the order in which `all` plays them, with what it shows.
-pub const ALL: [(&str, &str); 25] = [
+pub const ALL: [(&str, &str); 26] = [
     ("ipam", "pods keep their addresses through restarts, a killed runtime and reboots"),
     ("alternation", "stock host-local and edgekeep-ipam take turns on one dataDir under running pods"),
     ("rollback", "back to stock host-local with pods running and edgekeep-ipam wiped from the node"),
@@ -79,6 +80,10 @@ pub const ALL: [(&str, &str); 25] = [
         "node-informers",
         "informers behind the hub over fifty cuts, and clients that cross between hub and cloud",
     ),
+    (
+        "node-eviction",
+        "outages longer than the eviction time, without and with what the cluster needs; a Node deleted in the cloud",
+    ),
     ("patch-differential", "generated writes to a real API server: `patch` does what it does"),
 ];
 
@@ -108,6 +113,7 @@ pub async fn run(name: &str, dir: &RunDir, options: &Options, checks: &mut Check
         "node-view-figures" => node_view_figures::run(dir, options, checks).await,
         "node-informers" => node_informers::run(dir, options, checks).await,
         "node-staging" => node_staging::run(dir, options, checks).await,
+        "node-eviction" => node_eviction::run(dir, options, checks).await,
         "node-direct" => node_direct::run(dir, options, checks).await,
         "patch-differential" => patch_differential::run(dir, options, checks).await,
         "churn" => churn::run(dir, options, checks),
