@@ -59,6 +59,7 @@ fn tolerated(seconds: u64) -> Vec<String> {
 }
 
 async fn play(cluster: &mut Cluster<'_>, hub: &mut Hub) -> Result<()> {
+    other_node(cluster)?;
     let direct = cluster.cloud.access().clone();
     cluster.join(&direct).await?;
     hub.start(&cluster.stage.node).await?;
@@ -67,6 +68,31 @@ async fn play(cluster: &mut Cluster<'_>, hub: &mut Hub) -> Result<()> {
     without(cluster, hub).await?;
     with(cluster, hub).await?;
     node_deleted(cluster, hub).await
+}
+
+/// Another node, which is heard of all the time: a cloud that hears of no node at all takes itself for the one that is cut off, and
+/// deletes nothing.
+fn other_node(cluster: &Cluster<'_>) -> Result<()> {
+    cluster.cloud.apply(&[
+        json!({
+            "apiVersion": "v1", "kind": "Node", "metadata": {"name": "other"},
+            "status": {"conditions": [{"type": "Ready", "status": "True"}]}
+        }),
+        json!({
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+            "metadata": {"namespace": "kube-node-lease", "name": "other"},
+            "spec": {"holderIdentity": "other", "leaseDurationSeconds": 40}
+        }),
+    ])?;
+    let kubectl = cluster.programs.kubernetes("kubectl");
+    let renew = format!(
+        r#"while :; do
+            {kubectl} --kubeconfig=/etc/kubernetes/admin.conf --namespace=kube-node-lease patch lease other --type=merge \
+                --patch="{{\"spec\":{{\"renewTime\":\"$(date -u +%Y-%m-%dT%H:%M:%S.000000Z)\"}}}}"
+            sleep 3
+        done"#
+    );
+    cluster.cloud.machine.start("other-node", &["sh", "-c", &renew]).map(drop)
 }
 
 /// A pod is deleted by an outage that is longer than it tolerates, and that was foretold.
@@ -83,7 +109,7 @@ async fn without(cluster: &mut Cluster<'_>, hub: &Hub) -> Result<()> {
     });
     let foretold = foretold.await;
     cluster.stage.check(step, "status names the pod, and after how many seconds", foretold);
-    let doctor = doctor(cluster, hub);
+    let doctor = doctor(cluster);
     cluster.stage.check(step, "doctor does too", doctor);
     cluster.cut()?;
     let deleted = sys::until("the cloud deletes the pod", PATIENCE, || {
@@ -243,8 +269,7 @@ fn answers(cluster: &Cluster<'_>, address: &str) -> Result<String> {
 }
 
 /// That doctor names the pod in a note.
-fn doctor(cluster: &Cluster<'_>, hub: &Hub) -> Result<String> {
-    let _ = hub;
+fn doctor(cluster: &Cluster<'_>) -> Result<String> {
     let script = format!("{} doctor --output json || true", cluster.programs.edgekeep());
     let told = cluster.stage.node.run(&["sh", "-c", &script])?;
     let report: Value = serde_json::from_str(&told)?;
