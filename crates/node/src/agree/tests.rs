@@ -149,6 +149,13 @@ fn a_parked_binding_is_told_that_its_pod_exists_once() {
     pods.get_mut(&("shop".to_owned(), "finished".to_owned())).unwrap().over = true;
     let mut judge = Judge::new("edge");
     let rows = bench.look().rows;
+    // Of one with two bindings it is not said of either: where the pod comes home to must not change.
+    let mut twice = rows.clone();
+    twice.extend(rows.iter().map(|row| {
+        let binding = Binding { container: "c2".into(), addresses: Vec::new(), ..row.binding.clone() };
+        Row { binding, ..row.clone() }
+    }));
+    assert_eq!(words(&mut judge, &twice, &pods, 0), []);
     let said = judge.words(&rows, &pods, Duration::ZERO);
     let named: Vec<String> = said.iter().map(|(_, binding, _)| binding.identity.to_string()).collect();
     assert_eq!(named, ["shop/parked"]);
