@@ -37,8 +37,11 @@ pub struct Staging {
     next: Mutex<Next>,
 }
 
-/// So often others are let hand over what goes into the same flush.
-const PATIENT: usize = 32;
+/// When nobody handed anything over for so many turns, what is there is flushed; a turn without anything to do takes a
+/// microsecond.
+const QUIET: u32 = 4;
+/// So many are flushed whoever comes.
+const MOST_AT_ONCE: usize = 512;
 
 /// Hears how storing something ended.
 type Tell = oneshot::Sender<std::result::Result<(), String>>;
@@ -300,13 +303,14 @@ impl Reads {
     async fn store_next(self: &Arc<Self>) {
         loop {
             // As long as others hand something over, they are let do so.
-            let mut waiting = 0;
-            for _ in 0..PATIENT {
+            let (mut waiting, mut idle) = (0, 0);
+            while idle < QUIET {
                 let now = lock(&self.staging.next).tells.len();
-                if now == waiting {
+                idle = if now == waiting { idle + 1 } else { 0 };
+                waiting = now;
+                if now >= MOST_AT_ONCE {
                     break;
                 }
-                waiting = now;
                 tokio::task::yield_now().await;
             }
             let Some((records, tells)) = lock(&self.staging.next).take() else { return };
