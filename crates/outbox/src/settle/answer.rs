@@ -71,7 +71,14 @@ impl Settle {
             Answer::Nothing => self.later(&id, Why::Failed, moment.now),
             Answer::Code { code: 200..300, .. } => self.taken(&id, sent),
             Answer::Code { code: 404 | 409, .. } if sent.is_delete => self.taken(&id, sent),
-            Answer::Code { code: 409, .. } if is_event => self.taken(&id, Sent { fate: Fate::Known, ..sent }),
+            Answer::Code { code: 409, .. } if is_event => {
+                // It is there: of what may have been told before, the count may have grown since.
+                item.told.get_or_insert(Fate::Known);
+                self.queue(&id);
+            }
+            Answer::Code { code: 404, .. } if is_event && item.told.is_some() => {
+                self.settle(&id, Fate::Known)
+            }
             Answer::Code { code: 403 | 404, .. } if is_event => {
                 self.settle(&id, Fate::Dropped(Reason::NoNamespace));
             }
@@ -105,7 +112,8 @@ impl Settle {
             return self.queue(id);
         }
         if !sent.more {
-            let fate = item.told.take().unwrap_or(sent.fate);
+            let of_pod = item.told.take().filter(|_| !item.is_event());
+            let fate = of_pod.unwrap_or(sent.fate);
             return self.settle(id, fate);
         }
         item.told = Some(sent.fate);
@@ -187,6 +195,9 @@ impl Settle {
             (Read::Pods, Got::Forbidden | Got::Absent) | (Read::Own(_), Got::Forbidden) => {
                 self.read_later(read, failures, now);
             }
+            (Read::Again(place), Got::Forbidden) if place.0.resource() != "pods" => {
+                self.read_later(read, failures, now);
+            }
             (Read::Pods, Got::Read) => {
                 self.reads.insert(Read::Pods, Reading::Done { at: now });
                 self.wake(|item| item.entry.id.resource.resource() == "pods");
@@ -202,15 +213,9 @@ impl Settle {
                 self.wake(|item| item.place() == *place);
             }
             // A pod without relation to the node: gone, if the list confirms it.
-            (Read::Again(place), Got::Forbidden) => {
+            (Read::Again(_), Got::Forbidden) => {
                 self.read_done(read, now);
-                let (list, due) = (Reading::Wanted { failures: 0, due: now }, now);
-                if place.0.resource() == "pods" {
-                    self.reads.insert(Read::Pods, list);
-                } else {
-                    self.reads
-                        .insert(read.clone(), Reading::Wanted { failures, due: due + self.limits.parked });
-                }
+                self.reads.insert(Read::Pods, Reading::Wanted { failures: 0, due: now });
             }
         }
     }

@@ -33,9 +33,14 @@ pub enum Fresh {
     Absent,
 }
 
-/// Decides. `told`: that the cloud has acknowledged the final status of this pod, and what became of it so.
+/// Decides. `told`: that the cloud has acknowledged the final status of this pod, and what became of it so; or that it
+/// has an event of this name.
 pub fn decide(entry: &Entry, local: &Value, fresh: &Fresh, told: Option<&Fate>) -> Decision {
     if let What::Event { .. } = entry.what {
+        if told.is_some() {
+            let request = request::event_again(&entry.id, local);
+            return Decision::Send { request, fate: Fate::Merged, more: false };
+        }
         let request = request::event(&entry.id, local);
         return Decision::Send { request, fate: Fate::Sent, more: false };
     }

@@ -1,5 +1,6 @@
 //! One entry on its way to the cloud.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,6 +64,20 @@ pub enum Standing {
     Retried,
     /// The cloud forbids it, in these words.
     Parked(String),
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Standing::WaitsForLink => f.write_str("waits for the cloud"),
+            Standing::WaitsForKubelet => f.write_str("waits for kubelet to write"),
+            Standing::WaitsForCredential => f.write_str("waits for a token of its daemon"),
+            Standing::Queued => f.write_str("will be sent"),
+            Standing::Underway => f.write_str("was sent"),
+            Standing::Retried => f.write_str("was not taken, is tried again"),
+            Standing::Parked(message) => write!(f, "is forbidden: {message}"),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -61,6 +61,15 @@ pub(crate) fn event(id: &Id, event: &Value) -> Request {
     Request { method: "POST", path, content_type: "application/json", body }
 }
 
+/// What may have changed of an event that the cloud has: how often, and when last.
+pub(crate) fn event_again(id: &Id, event: &Value) -> Request {
+    const CHANGES: [&str; 4] = ["count", "lastTimestamp", "message", "series"];
+    let members = CHANGES.iter().filter_map(|name| Some(((*name).to_owned(), event.get(name)?.clone())));
+    let body = members.filter(|(_, value)| !value.is_null()).collect::<Map<_, _>>().into();
+    let path = format!("{}{}", place(id), manager(id));
+    Request { method: "PATCH", path, content_type: "application/merge-patch+json", body }
+}
+
 fn collection(id: &Id) -> String {
     let (group, version, name) = (id.resource.group(), id.resource.version(), id.resource.resource());
     let root = if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };

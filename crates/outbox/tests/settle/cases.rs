@@ -330,7 +330,9 @@ fn events() {
     let of = || What::Event { names: vec![] };
     let new = world.waits(&at("a"), of(), Writer::Kubelet, event("a"));
     let there = world.waits(&at("b"), of(), Writer::Kubelet, event("b"));
-    world.cloud.store(&at("b"), event("b"));
+    let mut before = event("b");
+    before["count"] = 1.into();
+    world.cloud.store(&at("b"), before);
     let lost = world.waits(&place("", "events", "lost", "c"), of(), Writer::Kubelet, event("c"));
     world.cloud.lost_namespaces.insert("lost".into());
     let old = world.waits(&at("d"), of(), Writer::Kubelet, event("d"));
@@ -342,7 +344,8 @@ fn events() {
     }
     world.up();
     assert_eq!(world.fate(&new), Some(&Fate::Sent));
-    assert_eq!(world.fate(&there), Some(&Fate::Known));
+    assert_eq!(world.fate(&there), Some(&Fate::Merged));
+    assert_eq!(world.cloud.get(&at("b")).unwrap()["count"], 3, "it was there, and has happened again since");
     assert_eq!(world.fate(&lost), Some(&Fate::Dropped(Reason::NoNamespace)));
     assert_eq!(world.fate(&old), Some(&Fate::Dropped(Reason::TooOld)));
     let stored = world.cloud.get(&at("a")).unwrap();

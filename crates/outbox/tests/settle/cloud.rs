@@ -39,6 +39,8 @@ pub struct Reply {
 pub struct Cloud {
     pub rv: u64,
     pub objects: BTreeMap<Place, Value>,
+    /// What changed, oldest first: what was, and what is.
+    pub journal: Vec<(Option<Value>, Option<Value>)>,
     /// Namespaces that are not there.
     pub lost_namespaces: BTreeSet<String>,
     /// Resources of which the node may write nothing.
@@ -50,7 +52,8 @@ impl Cloud {
     pub fn store(&mut self, place: &Place, mut object: Value) -> Value {
         self.rv += 1;
         object["metadata"]["resourceVersion"] = self.rv.to_string().into();
-        self.objects.insert(place.clone(), object.clone());
+        let before = self.objects.insert(place.clone(), object.clone());
+        self.journal.push((before, Some(object.clone())));
         object
     }
 
@@ -67,7 +70,8 @@ impl Cloud {
 
     pub fn remove(&mut self, place: &Place) {
         self.rv += 1;
-        self.objects.remove(place);
+        let before = self.objects.remove(place);
+        self.journal.push((before, None));
     }
 
     /// The pods of the node.
@@ -120,8 +124,13 @@ impl Cloud {
                 Deletion::Pending(object) => return Ok(Some(object)),
             }
         }
-        assert_eq!((request.method, request.content_type), ("PATCH", "application/merge-patch+json"));
-        match patch::patch(&present, &write, Form::Merge, request.body.to_string().as_bytes())? {
+        assert_eq!(request.method, "PATCH");
+        let form = match request.content_type {
+            "application/merge-patch+json" => Form::Merge,
+            "application/strategic-merge-patch+json" => Form::Strategic,
+            other => panic!("{other}"),
+        };
+        match patch::patch(&present, &write, form, request.body.to_string().as_bytes())? {
             Outcome::Stored(object) if object == present => Ok(Some(object)),
             Outcome::Stored(object) => Ok(Some(self.store(place, object))),
             Outcome::Removed(object) => {
