@@ -1,6 +1,7 @@
 //! A node that is booted cut off and whose pods got other addresses on purpose: what kubelet says of that is shown on the
 //! node at once, survives whatever befalls the hub and the node, and reaches the cloud when the link is back.
 
+mod full_disk;
 mod workload;
 
 use std::collections::BTreeMap;
@@ -118,7 +119,8 @@ async fn play(cluster: &mut Cluster<'_>, hub: &mut Hub) -> Result<()> {
         now => Err(anyhow!("{} requests reached the cloud", now - requests)),
     };
     cluster.stage.check("rebooted", "nothing reached the cloud", silent);
-    healed(cluster, hub, &readers, &after).await
+    healed(cluster, hub, &readers, &after).await?;
+    full_disk::look(cluster, hub, &readers).await
 }
 
 /// Whose address it was nobody knows any more; but the next ones are others, as host-local goes round.
