@@ -138,7 +138,7 @@ fn play(scenario: &str, options: &Options, checks: &mut Checks) -> Result<()> {
 /// Played by name only: of `patch-differential` two seeds still show a difference each that nobody has looked into;
 /// `node-cold-boot` is the shortest of its family; informers take three minutes; figures of boots need a machine of their
 /// own, those of the view half an hour; outages beyond the eviction time take four minutes.
-const BY_NAME: [&str; 10] = [
+const BY_NAME: [&str; 11] = [
     "patch-differential",
     "node-cold-boot-online",
     "node-cold-boot-blackhole",
@@ -147,6 +147,7 @@ const BY_NAME: [&str; 10] = [
     "node-cold-boots",
     "node-boot-figures",
     "node-informers",
+    "node-settle-rounds",
     "node-view-figures",
     "node-eviction",
 ];

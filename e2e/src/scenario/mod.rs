@@ -15,6 +15,7 @@ mod node_eviction;
 mod node_figures;
 mod node_hub;
 mod node_informers;
+mod node_settle;
 mod node_staging;
 mod node_view_figures;
 mod openyurt;
@@ -40,7 +41,7 @@ pub struct Options {
 }
 
 /// Every scenario, in the order in which `all` plays them, with what it shows.
-pub const ALL: [(&str, &str); 26] = [
+pub const ALL: [(&str, &str); 28] = [
     ("ipam", "pods keep their addresses through restarts, a killed runtime and reboots"),
     ("alternation", "stock host-local and edgekeep-ipam take turns on one dataDir under running pods"),
     ("rollback", "back to stock host-local with pods running and edgekeep-ipam wiped from the node"),
@@ -66,6 +67,11 @@ pub const ALL: [(&str, &str); 26] = [
         "node-staging",
         "cut off and booted, pods at other addresses: what kubelet says is shown at once, survives, reaches the cloud",
     ),
+    (
+        "node-settle",
+        "an outage in which node and cloud both went on: they agree again; a dead kubelet stays dead",
+    ),
+    ("node-settle-rounds", "the same, and thirty random rounds of outage, boot, deletion and healing"),
     ("node-cold-boot-online", "the same, online: the control of the other cold boots"),
     ("node-cold-boot-blackhole", "the same, into a black hole"),
     ("node-cold-boot-killed", "the same, offline, the hub killed at random moments"),
@@ -112,6 +118,7 @@ pub async fn run(name: &str, dir: &RunDir, options: &Options, checks: &mut Check
         "node-boot-figures" => node_cold_boot::figures::run(dir, options, checks).await,
         "node-view-figures" => node_view_figures::run(dir, options, checks).await,
         "node-informers" => node_informers::run(dir, options, checks).await,
+        settle if settle.starts_with("node-settle") => node_settle::run(settle, dir, options, checks).await,
         "node-staging" => node_staging::run(dir, options, checks).await,
         "node-eviction" => node_eviction::run(dir, options, checks).await,
         "node-direct" => node_direct::run(dir, options, checks).await,

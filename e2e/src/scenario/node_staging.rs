@@ -2,7 +2,7 @@
 //! node at once, survives whatever befalls the hub and the node, and reaches the cloud when the link is back.
 
 mod full_disk;
-mod workload;
+pub mod workload;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -22,7 +22,7 @@ pub const JOB: &str = "task";
 /// How many pods kubelet does not admit.
 pub const MANY: usize = 100;
 /// How many answer.
-const ANSWERING: usize = 6;
+pub const ANSWERING: usize = 6;
 /// Where the Job's runs leave a line and find out that they may end, below the node's /var/lib.
 const RUNS: &str = "e2e/staging";
 const COMING_UP: Duration = Duration::from_secs(120);
@@ -100,6 +100,28 @@ impl Pods {
         match refused.filter(failed).count() {
             found if found == count => Ok(format!("{found} pods")),
             found => bail!("{found} of {count}"),
+        }
+    }
+
+    /// The UID of a pod; `None` if there is none of this name.
+    pub fn uid(&self, name: &str) -> Option<String> {
+        text_at(self.0.get(name)?, "/metadata/uid").ok().map(str::to_owned)
+    }
+
+    /// That each of those that answer has an address and is ready.
+    pub fn ready(&self) -> Result<String> {
+        let is_ready = |pod: &Value| {
+            let conditions =
+                pod.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
+            let mut ready = conditions.filter(|one| one.get("type").and_then(Value::as_str) == Some("Ready"));
+            ready.next().and_then(|one| one.get("status")).and_then(Value::as_str) == Some("True")
+        };
+        let answering = self.0.iter().filter(|(name, _)| name.starts_with("web-"));
+        let open: Vec<&String> = answering.filter(|(_, pod)| !is_ready(pod)).map(|(name, _)| name).collect();
+        if open.is_empty() {
+            Ok(format!("{} pods", self.places().count()))
+        } else {
+            bail!("not ready: {open:?}")
         }
     }
 
@@ -208,7 +230,8 @@ fn placed(spec: &Value) -> Value {
     crate::fields::with(own, spec.clone())
 }
 
-fn answering(at: usize) -> Value {
+/// A pod that answers with its name.
+pub fn answering(at: usize) -> Value {
     let name = json!([{"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]);
     let script = format!("exec busybox nc -ll -p {PORT} -e busybox echo $POD");
     let container = json!({"name": "main", "image": image::BUSYBOX, "imagePullPolicy": "Never",
