@@ -6,9 +6,9 @@ use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
 use serde_json::Value;
-use view::{Key, Record};
+use view::{Key, Record, ResourceId};
 
-use crate::entry::{Base, Entry, Id, What};
+use crate::entry::{Base, Entry, Id, What, Writer};
 use crate::{events, record};
 
 /// The longest key of a record.
@@ -150,6 +150,16 @@ impl Outbox {
     /// All entries, as they are stored or being stored.
     pub fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
         self.waiting.values().filter_map(Waiting::newest)
+    }
+
+    /// All entries about what is at one place, whatever its UID.
+    pub fn at<'a>(&'a self, resource: &'a ResourceId, key: &'a Key) -> impl Iterator<Item = &'a Arc<Entry>> {
+        let first = Id::new(resource.clone(), key.clone(), "", Writer::Kubelet);
+        let here = |id: &Id| id.resource == *resource && id.key == *key;
+        self.waiting
+            .range(first..)
+            .take_while(move |(id, _)| here(id))
+            .filter_map(|(_, waiting)| waiting.newest())
     }
 
     /// An entry.

@@ -144,9 +144,7 @@ impl Reads {
         match writing.allowed {
             Allowed::Event => false,
             Allowed::EventChange => outbox.event_named(&key).is_some(),
-            _ => outbox.entries().any(|entry| {
-                entry.id.resource == resource && entry.id.key == key && entry.id.writer == writing.writer
-            }),
+            _ => outbox.at(&resource, &key).any(|entry| entry.id.writer == writing.writer),
         }
     }
 
@@ -372,8 +370,8 @@ impl Reads {
         };
         let outbox = lock(&self.staging.outbox);
         let pending = outbox
-            .entries()
-            .filter(|entry| entry.id.resource == *resource && entry.id.key == *key && *entry.id.uid == *uid)
+            .at(resource, key)
+            .filter(|entry| *entry.id.uid == *uid)
             .filter_map(|entry| Some((outbox.pending(&entry.id)?, entry.what.clone())))
             .max_by_key(|((token, _), _)| *token);
         let Some(((_, content), what)) = pending else {
@@ -416,12 +414,9 @@ impl Reads {
         let Some(beneath) = beneath else { return };
         let mut entries: Vec<Arc<Entry>> = {
             let outbox = lock(&self.staging.outbox);
-            let of_this = |entry: &&Arc<Entry>| {
-                entry.id.resource == *resource
-                    && entry.id.key == *key
-                    && *entry.id.uid == *beneath.header.uid()
-            };
-            let ids: Vec<Id> = outbox.entries().filter(of_this).map(|entry| entry.id.clone()).collect();
+            let of_this = |entry: &&Arc<Entry>| *entry.id.uid == *beneath.header.uid();
+            let ids: Vec<Id> =
+                outbox.at(resource, key).filter(of_this).map(|entry| entry.id.clone()).collect();
             ids.iter().filter_map(|id| outbox.stored_entry(id).cloned()).collect()
         };
         // kubelet's is the whole object, daemons' are members of it.

@@ -4,7 +4,6 @@ use serde_json::json;
 use view::{Identity, ResourceId};
 
 use super::*;
-use crate::entry::Writer;
 
 fn stamp(now: i64) -> Stamp {
     Stamp { now, boot: "boot".into() }
@@ -206,6 +205,19 @@ fn a_record_that_is_torn_or_foreign_is_not_taken_for_one() {
         assert!(!other.load(odd));
     }
     assert_eq!(other.entries().count(), 0);
+}
+
+#[test]
+fn entries_are_found_by_place() {
+    let mut outbox = Outbox::new(Limits::default());
+    let other = Id::new(pod("web").resource.clone(), pod("web").key.clone(), "another", Writer::Kubelet);
+    for id in [&pod("wea"), &pod("web"), &other, &pod("web2")] {
+        store(&mut outbox, id, What::State, b"{}", 5);
+    }
+    let web = pod("web");
+    let found: Vec<&Id> = outbox.at(&web.resource, &web.key).map(|entry| &entry.id).collect();
+    assert_eq!(found, [&other, &web]);
+    assert_eq!(outbox.at(&web.resource, &Key::new("shop", "we")).count(), 0);
 }
 
 #[test]
