@@ -21,7 +21,7 @@ const PODS: &str = "/api/v1/pods?fieldSelector=spec.nodeName%3Dedge-1";
 /// How long the hub may take to come up on an emulated processor.
 const COMING_UP: Duration = Duration::from_secs(60);
 /// How long the hub may be asked for something before it has it; what it has is on its disk.
-const ANSWER: Duration = Duration::from_secs(20);
+const ANSWER: Duration = Duration::from_secs(30);
 /// Between two questions whether something has come to pass.
 pub const PAUSE: Duration = Duration::from_millis(50);
 /// Stands before the count of a write in a status.

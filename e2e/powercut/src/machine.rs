@@ -24,6 +24,8 @@ const BOOT: Duration = Duration::from_secs(120);
 /// How long anything inside may take.
 const ORDER: Duration = Duration::from_secs(60);
 
+/// What QEMU says where it does not get a port.
+const PORT_TAKEN: &str = "host forwarding rule";
 /// How much of the console is shown where something went wrong.
 const LAST_LINES: usize = 30;
 /// Quiet, for a serial line is slow; nothing that costs time and a virtual machine has not; an end where it would hang.
@@ -120,7 +122,13 @@ impl Machine {
     ///
     /// It does not come up; the text ends with the last lines of its console.
     pub async fn boot(start: &Start, name: &str, content: Vec<u8>) -> Result<Self> {
-        Self::boot_within(start, name, content, BOOT).await
+        match Self::boot_within(start, name, content.clone(), BOOT).await {
+            // Somebody was quicker to take the port that was free a moment ago.
+            Err(failed) if failed.to_string().contains(PORT_TAKEN) => {
+                Self::boot_within(start, name, content, BOOT).await
+            }
+            booted => booted,
+        }
     }
 
     /// As [`boot`](Self::boot), with a limit of its own.
@@ -138,7 +146,7 @@ impl Machine {
         let line_end = listen(&path("line"))?;
         let (reader, watched) = (Arc::clone(&line), Arc::clone(&disk));
         std::thread::spawn(move || reader.read(&line_end, &watched, up));
-        // Whoever takes it in the moment until QEMU does makes this boot fail, and no other.
+        // A port that is free now; QEMU takes it in a moment.
         let hub = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let mut command = qemu(start, &path, hub.port());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(path("qemu"))?);

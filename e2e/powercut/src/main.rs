@@ -19,7 +19,7 @@ mod proxy;
 mod recording;
 mod world;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -84,7 +84,9 @@ fn options() -> Result<Options> {
 }
 
 fn run(options: &Options) -> Result<bool> {
-    let directory = options.cache.join("powercut").join(std::process::id().to_string());
+    let runs = options.cache.join("powercut");
+    remove_leftovers(&runs);
+    let directory = runs.join(std::process::id().to_string());
     std::fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
     // One thread: the kernel ends the machines when the thread that started them ends.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -100,6 +102,18 @@ fn run(options: &Options) -> Result<bool> {
     });
     std::fs::remove_dir_all(&directory).with_context(|| format!("cannot remove {}", directory.display()))?;
     played
+}
+
+/// What runs left that were killed: a directory each, named for a process that is no more.
+fn remove_leftovers(runs: &Path) {
+    for entry in std::fs::read_dir(runs).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_run = name.bytes().all(|byte| byte.is_ascii_digit());
+        if is_run && !Path::new("/proc").join(&name).exists() {
+            // What cannot be removed is in nobody's way.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 struct Rig<'a> {
@@ -145,7 +159,7 @@ impl Rig<'_> {
 
     /// The kernel's virtual machine where a guest really boots in it, which not every machine that offers it can do.
     async fn processor(&self, parts: &Parts) -> Result<Processor> {
-        if !std::path::Path::new("/dev/kvm").exists() {
+        if !Path::new("/dev/kvm").exists() {
             return Ok(Processor::Emulated);
         }
         let initial = self.directory.join("initial");
