@@ -16,8 +16,8 @@ use crate::plugin::{self, ROOMY, TIGHT};
 use crate::proxy;
 use crate::recording::Recording;
 
-/// So many of the pods come back; each costs a call of the plugin.
-const RETURNING: usize = 24;
+/// So many of the pods come back in the roomy network; each costs a call of the plugin.
+const RETURNING: usize = 8;
 /// In how many of 100 cuts the power is cut once more while the node comes back.
 const AGAIN: u64 = 25;
 /// So many come that were never there.

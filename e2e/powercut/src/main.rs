@@ -165,7 +165,7 @@ impl Rig<'_> {
         let initial = self.directory.join("initial");
         std::fs::write(&initial, parts.initial(&[])?)?;
         let (kernel, directory) = (parts.vmlinuz()?, self.directory.clone());
-        let start = Start { kernel, initial, directory, processor: Processor::Kvm };
+        let start = Start { kernel, initial, directory, processor: Processor::Kvm, processors: 1 };
         let disk = node::empty_disk(&self.directory)?;
         let booted = Machine::boot_within(&start, "kvm", disk, KVM_BOOT).await;
         Ok(if booted.is_ok() { Processor::Kvm } else { Processor::Emulated })

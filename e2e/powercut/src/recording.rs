@@ -70,8 +70,9 @@ impl Recording {
         let initial = directory.join("initial");
         std::fs::write(&initial, parts.initial(&world.files())?)
             .context("cannot write the initial file system")?;
-        let start = Start { kernel: parts.vmlinuz()?, initial, directory: directory.to_owned(), processor };
-        let base = node::empty_disk(directory)?;
+        let (kernel, directory) = (parts.vmlinuz()?, directory.to_owned());
+        let start = Start { kernel, initial, directory, processor, processors: 2 };
+        let base = node::empty_disk(&start.directory)?;
         let machine = Machine::boot(&start, "recorded", base.clone()).await?;
         let mut target = kubelet::start_hub(&machine, false).await?;
         if unflushed.hub() {
@@ -88,6 +89,8 @@ impl Recording {
         let log = machine.disk.take_log();
         drop(machine);
         world::link(&world.cloud, false).await?;
+        // Asked by one at a time, one is enough.
+        let start = Start { processors: 1, ..start };
         Ok(Self { start, _world: world, base, log, diary: diary.into_inner(), began })
     }
 
