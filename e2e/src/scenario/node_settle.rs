@@ -208,8 +208,9 @@ async fn outage(cluster: &mut Cluster<'_>, hub: &mut Hub, reader: &Reader, step:
     let meanwhile = match cluster.stage.shuffle.below(4) {
         0 => "nothing else",
         1 => {
-            let force = ["delete", "pod", &name, "--force", "--grace-period=0", "--namespace", NAMESPACE];
-            cluster.cloud.kubectl(&force)?;
+            let own = ["--wait=false", "--ignore-not-found", "--namespace", NAMESPACE];
+            let force = ["delete", "pod", &name, "--force", "--grace-period=0"];
+            cluster.cloud.kubectl(&[force.as_slice(), &own].concat())?;
             cluster.cloud.apply(&[workload::answering(victim)])?;
             "one made anew in the cloud"
         }
@@ -226,7 +227,8 @@ async fn outage(cluster: &mut Cluster<'_>, hub: &mut Hub, reader: &Reader, step:
             "one labelled in the cloud"
         }
         _ => {
-            cluster.cloud.kubectl(&["delete", "pod", &name, "--wait=false", "--namespace", NAMESPACE])?;
+            let own = ["--wait=false", "--ignore-not-found", "--namespace", NAMESPACE];
+            cluster.cloud.kubectl(&[["delete", "pod", &name].as_slice(), &own].concat())?;
             "one deleted in the cloud"
         }
     };
