@@ -12,7 +12,7 @@ use crate::object::Object;
 use crate::persist::Barrier;
 use crate::resource::{Key, ResourceId};
 use crate::scope::Scope;
-use crate::stream::State;
+use crate::stream::{State, Stream};
 use crate::version::Shown;
 use crate::view::View;
 use crate::watch::{Phase, Watcher, WatcherId, first_bookmark};
@@ -29,6 +29,10 @@ pub struct Ask<'a> {
     pub granted: bool,
     /// The cloud has just answered the same request of theirs, and the answer was reported: the view shows it now.
     pub fresh: bool,
+    /// Whether they can wait a moment for a stream, which need not bring what the hub has in its logs; else they are sent to
+    /// the cloud. One who acts on a list before it hears of changes should not: what has changed while the hub was away
+    /// comes right behind it.
+    pub patient: bool,
     /// The time.
     pub now: Duration,
     /// Any number.
@@ -57,7 +61,8 @@ pub enum Answer {
     /// Find out whether the cloud grants the caller this list or watch (ask it for at most one object as the caller, and
     /// report [`View::granted`] or [`View::refused`]), then ask again.
     Verify,
-    /// Ask again at the next [`crate::Effect::AskAgain`] for this resource; until then the caller waits.
+    /// Ask again at the next [`crate::Effect::AskAgain`] for this resource; until then the caller waits. A list is not worth
+    /// a long wait: after a while the cloud is asked for it.
     Await,
     /// Send this.
     Refuse(Status),
@@ -124,19 +129,38 @@ impl View {
         if online && (latest || !self.is_followed(ask.resource, &scope)) {
             let foreign = overlaid && self.check_list_version(&ask, &scope, options).is_err();
             if !foreign {
-                return Answer::Forward;
+                return self.spare(&ask, &scope, options).unwrap_or(Answer::Forward);
             }
         }
         let Some(collection) = self.collections.get(ask.resource) else { return unknown(ask, online) };
-        let granted = ask.granted || collection.marks.grant_set(ask.who, &scope);
-        if !granted || collection.marks.covering(&scope).is_none() {
+        if collection.marks.covering(&scope).is_none() {
             return unknown(ask, online);
+        }
+        if !(ask.granted || collection.marks.grant_set(ask.who, &scope)) {
+            // It is followed for somebody else.
+            return if online { Answer::Verify } else { unknown(ask, online) };
         }
         match self.check_list_version(&ask, &scope, options) {
             Err(_) if online && !overlaid => Answer::Forward,
             Err(refusal) => Answer::Refuse(refusal),
             Ok(()) => Answer::List(collection.listing(&scope)),
         }
+    }
+
+    /// What spares the link a list whose set is in the logs, up to a version from which a stream can go on: the stream. Such
+    /// lists are asked for by programs that start, all of them at once after a boot.
+    fn spare(&mut self, ask: &Ask<'_>, scope: &Scope, options: &ListOptions) -> Option<Answer> {
+        let any = options.resource_version == "0" && options.version_match != Some(VersionMatch::Exact);
+        let known = self.collections.get(ask.resource).filter(|_| any && ask.patient)?;
+        known.marks.covering(scope)?.position?;
+        if !(ask.granted || known.marks.grant_set(ask.who, scope)) {
+            return Some(Answer::Verify);
+        }
+        self.wish(ask.resource, ask.who, scope, ask.now);
+        let goes_on =
+            |stream: &Stream| !stream.anew && stream.failures == 0 && scope.is_within(&stream.scope);
+        let of = |stream: &&Stream| stream.resource == *ask.resource && goes_on(stream);
+        self.streams.values().find(of).map(|_| Answer::Await)
     }
 
     fn check_list_version(&self, ask: &Ask<'_>, scope: &Scope, options: &ListOptions) -> Result<(), Status> {
@@ -256,8 +280,7 @@ impl View {
 
     /// Whether the cloud is within reach and does not give the state of a scope all the same.
     fn is_failing(&self, resource: &ResourceId, scope: &Scope) -> bool {
-        let of =
-            |stream: &&crate::stream::Stream| stream.resource == *resource && scope.is_within(&stream.scope);
+        let of = |stream: &&Stream| stream.resource == *resource && scope.is_within(&stream.scope);
         let mut streams = self.streams.values().filter(of).peekable();
         streams.peek().is_none() || streams.any(|stream| stream.failures >= 2)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use view::{
-    Answer, Ask, Change, CloudRv, Effect, Frame, Identity, Key, Limits, Next, Object, Open, ResourceId,
+    Answer, Ask, Change, CloudRv, Effect, End, Frame, Identity, Key, Limits, Next, Object, Open, ResourceId,
     Scope, Shelf, StreamId, View,
 };
 use wire::request::{GetOptions, VersionMatch};
@@ -93,7 +93,7 @@ impl Hub {
     }
 
     fn ask<'a>(who: &'a Identity, resource: &'a ResourceId) -> Ask<'a> {
-        Ask { who, resource, granted: false, fresh: false, now: NOW, random: 7 }
+        Ask { who, resource, granted: false, fresh: false, patient: true, now: NOW, random: 7 }
     }
 
     fn get(&mut self, who: &str, name: &str) -> Answer {
@@ -181,6 +181,53 @@ fn p8_nobody_gets_what_the_cloud_did_not_grant_to_them() {
 }
 
 #[test]
+fn a_list_of_a_set_that_the_logs_have_waits_for_its_stream_to_go_on() {
+    let mut hub = Hub::new();
+    hub.view.link(true, NOW);
+    let kubelet = hub.kubelet.clone();
+    assert!(matches!(hub.list(&Hub::options("0")), Answer::Forward), "nothing is known of it");
+    let pods_there = vec![pod("x", "u1", 900, "Running")];
+    hub.view.took_list(&kubelet, &pods(), &own_pods(), pods_there, rv(1000));
+    hub.settle();
+    assert!(matches!(hub.list(&Hub::options("")), Answer::Forward), "the newest is the cloud's to say");
+    let who = Identity::new("other");
+    let asked = hub.view.list(Hub::ask(&who, &pods()), "", &Hub::options("0"));
+    assert!(matches!(asked, Answer::Verify), "whether they may is the cloud's to say");
+    let all = pods();
+    let hurried = Ask { patient: false, ..Hub::ask(&kubelet, &all) };
+    assert!(matches!(hub.view.list(hurried, "", &Hub::options("0")), Answer::Forward));
+    assert!(hub.opened.is_empty());
+    assert!(matches!(hub.list(&Hub::options("0")), Answer::Await));
+    hub.settle();
+    let open = hub.opened.pop().unwrap();
+    assert_eq!(open.from, Some(rv(1000)), "the stream brings only what has changed");
+    assert!(matches!(hub.list(&Hub::options("0")), Answer::Await), "it is on its way");
+    hub.view.opened(open.stream);
+    let Answer::List(listing) = hub.list(&Hub::options("0")) else { panic!() };
+    assert_eq!(listing.objects.len(), 1);
+    let asked = hub.view.list(Hub::ask(&who, &pods()), "", &Hub::options("0"));
+    assert!(matches!(asked, Answer::Verify), "it is followed for somebody else");
+    hub.view.granted(&who, &pods(), &own_pods());
+    let asked = hub.view.list(Hub::ask(&who, &pods()), "", &Hub::options("0"));
+    assert!(matches!(asked, Answer::List(_)));
+}
+
+#[test]
+fn a_list_does_not_wait_for_a_stream_that_fails() {
+    for why in [End::Broken, End::Expired, End::Unauthenticated, End::NotServed] {
+        let mut hub = Hub::new();
+        hub.view.link(true, NOW);
+        let kubelet = hub.kubelet.clone();
+        hub.view.took_list(&kubelet, &pods(), &own_pods(), Vec::new(), rv(1000));
+        assert!(matches!(hub.list(&Hub::options("0")), Answer::Await));
+        hub.settle();
+        let stream = hub.opened.pop().unwrap().stream;
+        hub.view.ended(stream, why, NOW, 7);
+        assert!(matches!(hub.list(&Hub::options("0")), Answer::Forward), "{why:?}");
+    }
+}
+
+#[test]
 fn p4_a_watch_is_told_the_state_its_end_and_then_every_change_once() {
     let (mut hub, stream) = Hub::with(&[pod("x", "u1", 900, "Running")]);
     let id = hub.began("");
@@ -253,7 +300,7 @@ fn view_rv(hub: &mut Hub) -> view::Shown {
 #[test]
 fn a_broken_stream_and_an_empty_list_of_a_stranger_remove_nothing() {
     let (mut hub, stream) = Hub::with(&[pod("x", "u1", 900, "Running")]);
-    hub.view.ended(stream, view::End::Expired, NOW, 0);
+    hub.view.ended(stream, End::Expired, NOW, 0);
     hub.settle();
     hub.view.took_list(&Identity::new("other"), &pods(), &own_pods(), Vec::new(), rv(1005));
     hub.settle();
@@ -287,7 +334,7 @@ fn p4_what_a_full_disk_did_not_take_stays_in_memory() {
 fn p6_a_credential_that_was_not_taken_once_is_tried_again() {
     let (mut hub, stream) = Hub::with(&[pod("x", "u1", 900, "Running")]);
     hub.began("1");
-    hub.view.ended(stream, view::End::Unauthenticated, NOW, 7);
+    hub.view.ended(stream, End::Unauthenticated, NOW, 7);
     hub.settle();
     assert!(hub.opened.is_empty(), "not at once");
     let due = hub.view.next_tick().unwrap();

@@ -26,6 +26,8 @@ use crate::{refuse, tls};
 const TURNS: u32 = 16;
 /// How long a watch waits for the first state of its set.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a list waits for a stream to go on, before it goes to the cloud itself.
+const LIST_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A read's options.
 enum Options {
@@ -135,7 +137,8 @@ impl Reads {
     /// What the view has of an object, whoever may read it.
     pub(super) fn known(self: &Arc<Self>, resource: &ResourceId, key: &Key) -> Answer {
         let who = Identity::new("");
-        let ask = Ask { who: &who, resource, granted: true, fresh: true, now: self.now(), random: random() };
+        let (now, random) = (self.now(), random());
+        let ask = Ask { who: &who, resource, granted: true, fresh: true, patient: false, now, random };
         self.with(|view| view.get(ask, key, &GetOptions::default()))
     }
 
@@ -147,7 +150,9 @@ impl Reads {
 
     fn ask_of<'a>(&self, read: &'a Read<'_>, fresh: bool) -> Ask<'a> {
         let (who, resource) = (&read.who.identity, &read.resource);
-        Ask { who, resource, granted: false, fresh, now: self.now(), random: random() }
+        // kubelet starts what a list says, so its lists are the cloud's as long as there is one.
+        let patient = !read.who.is_kubelet();
+        Ask { who, resource, granted: false, fresh, patient, now: self.now(), random: random() }
     }
 
     /// Turns a read over until it is answered; `None` if what is there has just turned out to be newer than the table, and
@@ -161,7 +166,8 @@ impl Reads {
         let namespace = about.resource.as_ref().map_or("", |asked| asked.namespace.as_str());
         let mut fresh = false;
         let mut again = self.again.subscribe();
-        let patience = tokio::time::Instant::now() + PATIENCE;
+        let is_list = matches!(options, Options::List(_));
+        let patience = tokio::time::Instant::now() + if is_list { LIST_PATIENCE } else { PATIENCE };
         let mut turns = 0;
         // A watch is asked about before it begins.
         let mut due = self.cloud.judge().state() == State::Up && self.is_due(read);
@@ -193,14 +199,20 @@ impl Reads {
                 Answer::Watch(id) => Step::Answer(self.watch(read, about, Ok(id))),
                 Answer::WatchError(status) => Step::Answer(self.watch(read, about, Err(status))),
                 Answer::Forward => self.forward(read).await,
-                Answer::Verify => self.verify(read, &read.scope(), &[("limit", "1")]).await,
+                Answer::Verify => {
+                    due = false;
+                    self.verify(read, &read.scope(), &[("limit", "1")]).await
+                }
                 Answer::Await => {
-                    if tokio::time::timeout_at(patience, again.changed()).await.is_err() {
+                    if tokio::time::timeout_at(patience, again.changed()).await.is_ok() {
+                        continue;
+                    }
+                    if !is_list {
                         let status =
                             Status::unavailable("the API server does not give the present state of this set");
                         return Some(refuse::answer(&status, &read.headers));
                     }
-                    continue;
+                    self.forward(read).await
                 }
                 Answer::Refuse(status) => Step::Answer(refuse::answer(&status, &read.headers)),
             };

@@ -108,6 +108,7 @@ impl Reads {
             resource: &resource,
             granted: false,
             fresh: true,
+            patient: false,
             now: self.now(),
             random: random(),
         };

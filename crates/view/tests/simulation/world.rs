@@ -340,7 +340,15 @@ impl World {
 
     fn ask<'a>(&mut self, who: &'a Identity, resource: &'a ResourceId, fresh: bool) -> Ask<'a> {
         let random = self.rng.next_u64();
-        Ask { who, resource, granted: false, fresh, now: self.now, random }
+        Ask {
+            who,
+            resource,
+            granted: false,
+            fresh,
+            patient: !random.is_multiple_of(4),
+            now: self.now,
+            random,
+        }
     }
 
     /// A client that has no watch tries to get one.
@@ -368,17 +376,20 @@ impl World {
             Answer::Watch(id) => self.clients[at].connected(id),
             Answer::WatchError(status) => self.clients[at].refused(&status)?,
             Answer::Refuse(status) => self.clients[at].refused(&status)?,
-            Answer::Verify if self.link => {
-                if self.may(&who, &resource, &scope) {
-                    self.hub.view.granted(&who, &resource, &scope);
-                } else {
-                    self.hub.view.refused(&who, &resource, &scope, Asked::Set);
-                }
-            }
+            Answer::Verify if self.link => self.verified(&who, &resource, &scope),
             Answer::Await if self.link => {}
             answer => return broken("answer", format!("{answer:?}, link {}", self.link)),
         }
         Ok(())
+    }
+
+    /// The cloud was asked whether it grants a set.
+    fn verified(&mut self, who: &Identity, resource: &ResourceId, scope: &Scope) {
+        if self.may(who, resource, scope) {
+            self.hub.view.granted(who, resource, scope);
+        } else {
+            self.hub.view.refused(who, resource, scope, Asked::Set);
+        }
     }
 
     fn take_list(&mut self, at: usize, answer: Answer, first: bool) -> Check {
@@ -387,7 +398,13 @@ impl World {
         match answer {
             Answer::List(listing) => self.listed(at, &listing),
             Answer::Refuse(status) => self.clients[at].refused(&status),
-            Answer::Forward if self.link && first => {
+            Answer::Verify if self.link && first => {
+                self.verified(&who, &resource, &scope);
+                Ok(())
+            }
+            // It asks again, or has waited long enough.
+            Answer::Await if self.link && first && self.rng.chance(80) => Ok(()),
+            Answer::Forward | Answer::Await if self.link && first => {
                 if !self.may(&who, &resource, &scope) {
                     self.hub.view.refused(&who, &resource, &scope, Asked::Set);
                     return Ok(());
