@@ -11,6 +11,7 @@
 //! [`Log`] is the core: it does what it is told, in the caller's thread, and knows no clock. [`writer::Writer`] gives it
 //! a thread. [`Reader`]s read beside it.
 
+mod all;
 mod batch;
 mod cipher;
 mod engine;

@@ -18,6 +18,11 @@ impl Window {
         Window { bytes: Vec::new(), start: 0, size }
     }
 
+    /// What is read next is read from another file.
+    pub(crate) fn forget(&mut self) {
+        self.bytes.clear();
+    }
+
     /// The bytes from `at` on, at least `want` of them unless the file ends before.
     pub(crate) fn fill(&mut self, file: &impl File, at: u64, want: usize) -> io::Result<&[u8]> {
         let inside = at.checked_sub(self.start).and_then(|skip| usize::try_from(skip).ok());

@@ -390,23 +390,22 @@ fn lost(log: Log, key: &[u8], loading: &mut Loading, own: &mut OwnRecords) {
 
 /// Reads every record of a log.
 fn read(log: Log, opened: &ObjectLog<OsFs>, loading: &mut Loading, own: &mut OwnRecords) {
-    let mut keys = Vec::new();
-    let listed = opened.keys(|found| keys.push((found.key.to_vec(), found.lost)));
+    let listed = opened.each(|found, value| match value {
+        Ok(value) if found.key.first() == Some(&OWN) => {
+            own.found.push((found.key.to_vec(), value.into_owned()));
+        }
+        Ok(value) => loading.record(log, found.key, &value),
+        Err(e) => {
+            // What is known to be lost was told when the log was opened.
+            if !found.lost {
+                tracing::error!("{e}");
+            }
+            lost(log, found.key, loading, own);
+        }
+    });
     if let Err(e) = listed {
         tracing::error!("{e}");
         loading.lost_unknown(log);
-    }
-    for (key, is_lost) in keys {
-        match opened.get(&key) {
-            _ if is_lost => lost(log, &key, loading, own),
-            Ok(Some(value)) if key.first() == Some(&OWN) => own.found.push((key, value)),
-            Ok(Some(value)) => loading.record(log, &key, &value),
-            Ok(None) => {}
-            Err(e) => {
-                tracing::error!("{e}");
-                lost(log, &key, loading, own);
-            }
-        }
     }
 }
 

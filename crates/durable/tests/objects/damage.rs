@@ -216,6 +216,13 @@ fn a_damaged_value_is_told_by_its_key_and_is_neither_absent_nor_the_old_one() {
     let error = log.get(b"a").unwrap_err();
     assert!(error.to_string().contains("it was not deleted"), "{error}");
     assert_eq!(log.get(b"b").unwrap().unwrap(), b"other");
+    let mut all = Vec::new();
+    log.each(|found, value| {
+        all.push((found.key.to_vec(), found.lost, value.ok().map(|value| value.to_vec())))
+    })
+    .unwrap();
+    all.sort();
+    assert_eq!(all, [(b"a".to_vec(), true, None), (b"b".to_vec(), false, Some(b"other".to_vec()))]);
     assert_eq!(log.usage().lost, 1);
 }
 

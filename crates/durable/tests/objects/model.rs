@@ -43,7 +43,11 @@ fn step() -> impl Strategy<Value = Step> {
 fn content(log: &Log<PowerCutFs>) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut keys = Vec::new();
     log.keys(|found| keys.push(found.key.to_vec())).unwrap();
-    keys.into_iter().map(|key| (key.clone(), log.get(&key).unwrap().unwrap())).collect()
+    let content = keys.into_iter().map(|key| (key.clone(), log.get(&key).unwrap().unwrap())).collect();
+    let mut all = BTreeMap::new();
+    log.each(|found, value| drop(all.insert(found.key.to_vec(), value.unwrap().into_owned()))).unwrap();
+    assert_eq!(all, content, "read one by one, and in one go");
+    content
 }
 
 proptest! {

@@ -1,5 +1,6 @@
 //! A machine with a log, and what a client of it may expect.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
@@ -170,6 +171,17 @@ impl World {
         let wanted: Vec<_> = self.model.iter().filter(|(_, slot)| slot.now.is_some()).collect();
         if keys != wanted.iter().map(|(key, _)| ((*key).clone(), false)).collect::<Vec<_>>() {
             return Err(format!("{} keys are listed, {} are there", keys.len(), wanted.len()));
+        }
+        let mut all = BTreeMap::new();
+        let swept = log.each(|found, value| {
+            all.insert(found.key.to_vec(), value.ok().map(Cow::into_owned));
+        });
+        if self.process.is_dead() {
+            return Ok(());
+        }
+        swept.map_err(|error| format!("reading everything failed: {error}"))?;
+        if all != wanted.iter().map(|(key, slot)| ((*key).clone(), slot.now.clone())).collect() {
+            return Err(format!("of {} values {} are read in one go", wanted.len(), all.len()));
         }
         let usage = log.usage();
         if usage.records != wanted.len() || usage.lost != 0 || usage.live > usage.total {
