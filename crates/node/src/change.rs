@@ -1,5 +1,7 @@
 //! Changing files that belong to somebody else: one run at a time, each file as a whole, and seen before it is done.
 
+mod unified;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -94,5 +96,5 @@ pub fn diff(path: &Path, old: Option<&[u8]>, new: Option<&[u8]>) -> String {
     let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
     let name = |bytes: Option<&[u8]>| bytes.map_or("/dev/null".into(), |_| path.display().to_string());
     let (from, to) = (text(old), text(new));
-    similar::TextDiff::from_lines(&from, &to).unified_diff().header(&name(old), &name(new)).to_string()
+    unified::unified(&from, &to, (&name(old), &name(new)))
 }
