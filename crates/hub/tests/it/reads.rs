@@ -383,6 +383,31 @@ async fn p4_a_service_account_reads_offline_what_it_read_itself() {
 }
 
 #[tokio::test]
+async fn a_list_of_what_the_log_has_crosses_the_link_as_what_has_changed() {
+    let bench = bench().await;
+    bench.cloud.allow(
+        Rule::user("system:serviceaccount:kube-system:proxy").can(&["list", "watch"]).on("", &["services"]),
+    );
+    let user = User::service_account("kube-system", "proxy", "uid-1");
+    let bearer = format!("Bearer {}", bench.cloud.token(&user));
+    let mine = [("authorization", bearer.as_str())];
+    let any = format!("{SERVICES}?resourceVersion=0");
+    let before = bench.client(None).await.get(&any, &mine).await.json();
+    let bench = restart(bench).await;
+    bench.judges(true).await;
+    bench.cloud.forget_requests();
+    let answer = bench.client(None).await.get(&any, &mine).await;
+    assert_eq!(answer.json()["items"], before["items"]);
+    let asked: Vec<String> = bench.cloud.requests().into_iter().map(|seen| seen.target).collect();
+    let mut of_set = asked.iter().filter(|target| target.starts_with(SERVICES));
+    assert!(
+        of_set.all(|target| target.contains("limit=1") || target.contains("watch=true")),
+        "no list of all: {asked:?}"
+    );
+    assert!(asked.iter().any(|target| target.contains("watch=true")), "{asked:?}");
+}
+
+#[tokio::test]
 async fn p4_what_is_newer_than_the_table_is_shown_whole_in_every_encoding_or_not_at_all() {
     let options = Options { release: Release::Newer, ..Options::default() };
     let bench = Bench::before(crate::bench::cloud_of(options).await, |_, _, _| {}).await;
