@@ -155,7 +155,7 @@ impl Proxy {
         mut request: Request<Incoming>,
     ) -> Response<Body> {
         // What cannot be read here is for the API server to refuse.
-        let target = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
+        let target = target_of(request.uri());
         let about = wire::request::Request::parse(request.method().as_str(), target).ok();
         let impersonates = request.headers().keys().any(|name| fate(name.as_str()) == Fate::Impersonation);
         let credential = match credential(who, &self.cloud.credentials.handed(), impersonates) {
@@ -218,20 +218,23 @@ impl Proxy {
         about: &wire::request::Request,
         request: &mut Option<Request<Incoming>>,
     ) -> Option<(Response<Body>, HeaderMap)> {
+        if about.verb.is_read() {
+            let (parts, body) = request.take()?.into_parts();
+            let (target, headers) = (target_of(&parts.uri), &parts.headers);
+            if who.is_kubelet() {
+                peer.gate.before(about, headers::text(headers, USER_AGENT)).await;
+            }
+            let Some(response) = self.reads.serve(who, about, target, headers).await else {
+                *request = Some(Request::from_parts(parts, body));
+                return None;
+            };
+            peer.gate.after(about, response.status());
+            return Some((response, parts.headers));
+        }
         let asked = request.as_ref()?;
         let (method, headers) = (asked.method().clone(), asked.headers().clone());
-        let target = asked.uri().path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string);
-        let response = if about.verb.is_read() {
-            if who.is_kubelet() {
-                let agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
-                peer.gate.before(about, agent).await;
-            }
-            let response = self.reads.serve(who, about, &target, &headers).await;
-            if let Some(response) = &response {
-                peer.gate.after(about, response.status());
-            }
-            response
-        } else if about.resource.is_none() {
+        let target = target_of(asked.uri()).to_owned();
+        let response = if about.resource.is_none() {
             self.reads.serve_document(who, about, &method, &target, &headers).await
         } else if matches!(
             about.verb,
@@ -324,6 +327,11 @@ impl Proxy {
             "the API server does not accept the node's certificate (401): `edgekeep status` says what to do";
         refuse::answer(&Status::unavailable(text), accept)
     }
+}
+
+/// Path and query.
+fn target_of(uri: &Uri) -> &str {
+    uri.path_and_query().map_or("/", PathAndQuery::as_str)
 }
 
 fn say(trouble: &Trouble, accept: &HeaderMap) -> Response<Body> {

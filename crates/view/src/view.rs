@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use wire::Encoding;
+
 use crate::collection::{Collection, Deletion, From};
 use crate::effect::{Effect, StreamId};
 use crate::history::Limits;
@@ -139,6 +141,22 @@ impl View {
     /// Whether the cloud granted somebody this set, as far as is known.
     pub fn grants(&self, who: &Identity, resource: &ResourceId, scope: &Scope) -> bool {
         self.collections.get(resource).is_some_and(|own| own.marks.grant_set(who, scope))
+    }
+
+    /// Whether this, a UID, a version of the cloud and an encoding, is what is known of an object, with nothing laid over it,
+    /// and somebody may read it: [`View::took_object`] of it would change nothing.
+    pub fn has_read(
+        &self,
+        who: &Identity,
+        resource: &ResourceId,
+        key: &Key,
+        (uid, rv, encoding): (&str, CloudRv, Encoding),
+    ) -> bool {
+        let Some(own) = self.collections.get(resource) else { return false };
+        let Some(entry) = own.entries.get(key).filter(|entry| entry.over.is_none()) else { return false };
+        let Some(cloud) = entry.cloud.as_ref().filter(|_| entry.epoch == own.epoch) else { return false };
+        let same = cloud.header.rv == rv && cloud.header.uid() == uid && cloud.encoding == encoding;
+        same && own.marks.grant_object(who, &cloud.header)
     }
 
     /// Whether an object is the present one of its name, as the cloud has it.

@@ -187,6 +187,34 @@ impl<'a> Object<'a> {
         self.meta_text("resourceVersion", meta::RESOURCE_VERSION)
     }
 
+    /// UID and resourceVersion, in one pass.
+    pub fn version(&self) -> (Cow<'a, str>, Cow<'a, str>) {
+        let (mut uid, mut rv) = (Cow::Borrowed(""), Cow::Borrowed(""));
+        match &self.body {
+            Body::Json { text, metadata, .. } => {
+                for (key, value) in metadata.iter().flat_map(|place| scan::members(text, place.clone())) {
+                    match text.get(key.start + 1..key.end - 1).unwrap_or_default() {
+                        b"uid" => uid = scan::text(text, value).unwrap_or_default(),
+                        b"resourceVersion" => rv = scan::text(text, value).unwrap_or_default(),
+                        _ => {}
+                    }
+                }
+            }
+            Body::Protobuf { .. } => {
+                for field in Fields::new(self.meta_message()).map_while(Result::ok) {
+                    match field {
+                        (meta::UID, FieldValue::Bytes(text)) => uid = String::from_utf8_lossy(text),
+                        (meta::RESOURCE_VERSION, FieldValue::Bytes(text)) => {
+                            rv = String::from_utf8_lossy(text)
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+        (uid, rv)
+    }
+
     /// The value of a label.
     pub fn label(&self, key: &str) -> Option<Cow<'a, str>> {
         self.pair("labels", meta::LABELS, key)

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use hyper::Response;
-use hyper::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use view::{Answer, Ask, Barrier, Identity, Key, Listing, Object, ResourceId, Scope, WatcherId};
 use wire::media::{Accepted, Form, JSON, clauses, negotiate, negotiate_stream};
 use wire::request::{GetOptions, is_path_segment};
@@ -92,10 +92,8 @@ impl Reads {
                 What::Set(Scope::of(&asked.namespace, options), whole)
             }
         };
-        let mut headers = headers::onward(brought.clone(), who.credential, false);
-        headers.remove(CONTENT_LENGTH);
         let takes_json = clauses(accept).iter().any(|clause| clause.takes("application", "json"));
-        let mut read = Read { who, target, headers, resource, what, accepted };
+        let mut read = Read { who, target, headers: brought, resource, what, accepted };
         for _ in 0..2 {
             if takes_json && read.accepted.form == Form::Object && self.is_newer(&read.resource) {
                 read.accepted = Accepted { encoding: Encoding::Json, media_type: JSON, ..accepted };
@@ -107,7 +105,7 @@ impl Reads {
         let status = Status::unavailable(
             "what is known is newer than this hub, which cannot show it in this encoding",
         );
-        Some(refuse::answer(&status, &read.headers))
+        Some(refuse::answer(&status, read.headers))
     }
 
     /// The object as the view shows it, once `uid` is what it has; `None` if it is not there any more.
@@ -169,12 +167,12 @@ impl Reads {
         let is_list = matches!(options, Options::List(_));
         let patience = tokio::time::Instant::now() + if is_list { LIST_PATIENCE } else { PATIENCE };
         let mut turns = 0;
-        // A watch is asked about before it begins.
-        let mut due = self.cloud.judge().state() == State::Up && self.is_due(read);
+        let mut asked = false;
         while turns < TURNS {
             again.borrow_and_update();
-            if due && matches!(options, Options::Watch(_)) && self.shows(read) {
-                due = false;
+            // A watch is asked about before it begins.
+            if !asked && matches!(options, Options::Watch(_)) && self.shows(read) && self.is_due(read) {
+                asked = true;
                 if let Step::Answer(refusal) = self.ask_again(read).await {
                     return Some(refusal);
                 }
@@ -186,12 +184,12 @@ impl Reads {
                 Options::Watch(options) => view.watch(ask, namespace, options),
             });
             let step = match answer {
-                Answer::List(_) if due && !fresh => {
-                    due = false;
+                Answer::List(_) if !asked && !fresh && self.is_due(read) => {
+                    asked = true;
                     self.ask_again(read).await
                 }
-                Answer::Object { .. } if due && !fresh => {
-                    due = false;
+                Answer::Object { .. } if !asked && !fresh && self.is_due(read) => {
+                    asked = true;
                     self.forward(read).await
                 }
                 Answer::Object { object, after } => self.object(read, about, &object, &after, fresh).await,
@@ -199,10 +197,7 @@ impl Reads {
                 Answer::Watch(id) => Step::Answer(self.watch(read, about, Ok(id))),
                 Answer::WatchError(status) => Step::Answer(self.watch(read, about, Err(status))),
                 Answer::Forward => self.forward(read).await,
-                Answer::Verify => {
-                    due = false;
-                    self.verify(read, &read.scope(), &[("limit", "1")]).await
-                }
+                Answer::Verify => self.verify(read, &read.scope(), &[("limit", "1")]).await,
                 Answer::Await => {
                     if tokio::time::timeout_at(patience, again.changed()).await.is_ok() {
                         continue;
@@ -210,11 +205,11 @@ impl Reads {
                     if !is_list {
                         let status =
                             Status::unavailable("the API server does not give the present state of this set");
-                        return Some(refuse::answer(&status, &read.headers));
+                        return Some(refuse::answer(&status, read.headers));
                     }
                     self.forward(read).await
                 }
-                Answer::Refuse(status) => Step::Answer(refuse::answer(&status, &read.headers)),
+                Answer::Refuse(status) => Step::Answer(refuse::answer(&status, read.headers)),
             };
             match step {
                 Step::Answer(response) => return Some(response),
@@ -235,7 +230,7 @@ impl Reads {
             turns += 1;
         }
         let status = Status::unavailable("what was asked for changes faster than it can be read");
-        Some(refuse::answer(&status, &read.headers))
+        Some(refuse::answer(&status, read.headers))
     }
 
     /// Whether the view would show this set by what the cloud granted before.
@@ -253,8 +248,12 @@ impl Reads {
     ) -> Step {
         self.passed(after).await;
         let Some(bytes) = self.bytes(&read.resource, object) else { return Step::Again { fresh } };
+        if (read.accepted.form, read.accepted.encoding) == (Form::Object, object.encoding) {
+            let content_type = read.accepted.content_type();
+            return Step::Answer(self.of_type(content_type, Bytes::from_owner(bytes), Share::default()));
+        }
         let render = |rendering: &Rendering| rendering.object(&bytes, object.encoding).map(Bytes::from);
-        step(self.rendered(read, about, Share::default(), render), &read.headers)
+        step(self.rendered(read, about, Share::default(), render), read.headers)
     }
 
     async fn list(&self, read: &Read<'_>, about: &Request, listing: &Listing, fresh: bool) -> Step {
@@ -262,7 +261,7 @@ impl Reads {
         let rv = listing.rv.to_string();
         if let Some(bytes) = self.lists.get(&read.resource, &read.accepted, listing, &rv, self.now()) {
             let Some(share) = self.share(read, bytes.len()).await else { return too_many(read) };
-            return step(self.rendered(read, about, share, |_| Ok(bytes)), &read.headers);
+            return step(self.rendered(read, about, share, |_| Ok(bytes)), read.headers);
         }
         let bytes = |object: &Object| Some((self.bytes(&read.resource, object)?, object.encoding));
         let objects: Option<Vec<Kept>> = listing.objects.iter().map(bytes).collect();
@@ -276,7 +275,7 @@ impl Reads {
             self.lists.keep(&read.resource, &read.accepted, listing, rv, made);
             Ok(bytes)
         });
-        step(rendered, &read.headers)
+        step(rendered, read.headers)
     }
 
     /// The right to hold `size` bytes for a caller; `None` if he has too many under way.
@@ -298,7 +297,7 @@ impl Reads {
                 if let Ok(id) = watch {
                     self.with(|view| view.unwatch(id));
                 }
-                return refuse::answer(&status, &read.headers);
+                return refuse::answer(&status, read.headers);
             }
         };
         let content_type = HeaderValue::from_static(rendering.stream_content_type());
@@ -331,14 +330,18 @@ impl Reads {
     ) -> Result<Response<Body>, Failed> {
         let rendering = self.rendering(read, about)?;
         let bytes = render(&rendering)?;
+        Ok(self.of_type(rendering.content_type(), bytes, share))
+    }
+
+    fn of_type(&self, content_type: &'static str, bytes: Bytes, share: Share) -> Response<Body> {
         let mut response = Response::new(self.body(bytes, share));
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(rendering.content_type()));
-        Ok(response)
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        response
     }
 }
 
 fn too_many(read: &Read<'_>) -> Step {
-    Step::Answer(refuse::answer(&refuse::trouble(&Trouble::TooMany), &read.headers))
+    Step::Answer(refuse::answer(&refuse::trouble(&Trouble::TooMany), read.headers))
 }
 
 fn step(rendered: Result<Response<Body>, Failed>, headers: &HeaderMap) -> Step {

@@ -25,7 +25,7 @@ use crate::proxy::headers;
 /// The largest answer that is taken in whole.
 const MOST: usize = 64 << 20;
 
-/// Up to this length an answer is handed over at once.
+/// Up to this length an answer takes no share of the memory for whole answers, and is handed over at once.
 const SMALL: usize = 64 << 10;
 
 /// What the hub calls itself in the API server's logs.
@@ -109,18 +109,26 @@ impl Reads {
     pub(super) async fn whole(&self, who: &Who, answer: Response<Arriving>) -> Result<Whole, Trouble> {
         let (parts, mut body) = answer.into_parts();
         let (mut bytes, mut share) = (BytesMut::new(), Share::default());
+        // Most answers come in one piece.
+        let mut only: Option<Bytes> = None;
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|e| Trouble::Lost(e.to_string()))?;
             let Ok(piece) = frame.into_data() else { continue };
-            if bytes.len() + piece.len() > MOST {
+            bytes.extend_from_slice(&only.take().unwrap_or_default());
+            let size = bytes.len() + piece.len();
+            if size > MOST {
                 return Err(Trouble::Lost(format!("the answer is longer than {MOST} bytes")));
             }
-            if !self.budget.enlarge(&who.identity, &mut share, bytes.len() + piece.len()).await {
+            if size > SMALL && !self.budget.enlarge(&who.identity, &mut share, size).await {
                 return Err(Trouble::TooMany);
             }
-            bytes.extend_from_slice(&piece);
+            match bytes.is_empty() {
+                true => only = Some(piece),
+                false => bytes.extend_from_slice(&piece),
+            }
         }
-        Ok(Whole { status: parts.status, headers: parts.headers, body: bytes.freeze(), share })
+        let body = only.unwrap_or_else(|| bytes.freeze());
+        Ok(Whole { status: parts.status, headers: parts.headers, body, share })
     }
 
     /// The cloud's answer, as it came.

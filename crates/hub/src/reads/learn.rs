@@ -3,17 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::header::{ACCEPT, HeaderMap, HeaderValue};
+use hyper::header::{ACCEPT, CONTENT_LENGTH, HeaderMap, HeaderValue};
 use hyper::{Response, StatusCode};
 use view::{Asked, CloudRv, Key, Object, ResourceId, Scope};
-use wire::media::{Accepted, Form, Served};
+use wire::media::{Accepted, Form};
 use wire::{Encoding, List};
 
 use super::cloud::Whole;
-use super::{Reads, Who, path, render};
+use super::rights::Right;
+use super::{Reads, Who, path};
 use crate::body::Body;
 use crate::cloud::Trouble;
 use crate::link::State;
+use crate::proxy::headers;
 use crate::refuse;
 
 /// How long a read whose connection broke waits for the verdict on the link.
@@ -25,8 +27,8 @@ pub struct Read<'a> {
     pub who: &'a Who,
     /// Path and query as they came.
     pub target: &'a str,
-    /// Headers as they may go on.
-    pub headers: HeaderMap,
+    /// Headers as they came.
+    pub headers: &'a HeaderMap,
     /// The resource.
     pub resource: ResourceId,
     /// What is read of it.
@@ -53,11 +55,23 @@ impl Read<'_> {
         }
     }
 
+    /// The right that it needs.
+    pub(super) fn right(&self) -> Right {
+        Right { who: self.who.identity.clone(), resource: self.resource.clone(), scope: self.scope() }
+    }
+
     fn asked(&self) -> Asked {
         match self.what {
             What::Object(_) => Asked::Single,
             What::Set(..) => Asked::Set,
         }
+    }
+
+    /// The headers of the same question to the cloud.
+    fn onward(&self) -> HeaderMap {
+        let mut headers = headers::onward(self.headers.clone(), self.who.credential, false);
+        headers.remove(CONTENT_LENGTH);
+        headers
     }
 
     /// The path by which the hub asks for the same in its own way: everything, at its newest.
@@ -86,11 +100,11 @@ impl Reads {
     /// Asks the cloud as the caller, and reports what it says.
     pub(super) async fn forward(self: &Arc<Self>, read: &Read<'_>) -> Step {
         let overlaid = read.resource.is_overlaid();
-        let mut headers = read.headers.clone();
+        let mut headers = read.onward();
         let own = overlaid.then(|| read.own_target());
         if overlaid {
-            let accept = match (read.accepted.encoding, render::served(&read.resource)) {
-                (Encoding::Protobuf, Served::BuiltIn) if !self.is_newer(&read.resource) => {
+            let accept = match read.accepted.encoding {
+                Encoding::Protobuf if !self.is_newer(&read.resource) => {
                     "application/vnd.kubernetes.protobuf,application/json"
                 }
                 _ => "application/json",
@@ -110,7 +124,7 @@ impl Reads {
     pub(super) fn learn(self: &Arc<Self>, read: &Read<'_>, whole: &Whole, whole_objects: bool) -> bool {
         let (who, resource) = (&read.who.identity, &read.resource);
         if whole.status == StatusCode::OK {
-            self.rights.granted(who, resource, &read.scope(), self.now());
+            self.rights.granted(read.right(), self.now());
         }
         match whole.status {
             StatusCode::OK if whole_objects => {}
@@ -128,6 +142,7 @@ impl Reads {
         }
         let Some((body, encoding)) = whole.object() else { return false };
         match &read.what {
+            What::Object(key) if self.is_known(read, key, &body, encoding) => true,
             What::Object(_) => match view::read(resource, body.to_vec(), encoding) {
                 Ok(object) => {
                     self.learn_kind_of(resource, &body, encoding);
@@ -153,6 +168,15 @@ impl Reads {
         }
     }
 
+    /// Whether the view has just this of an object, and knows that the caller may read it: so it mostly is, and nothing
+    /// needs to be taken over.
+    fn is_known(&self, read: &Read<'_>, key: &Key, bytes: &[u8], encoding: Encoding) -> bool {
+        let Ok(object) = wire::Object::parse(bytes, encoding) else { return false };
+        let (uid, rv) = object.version();
+        let Some(rv) = CloudRv::parse(&rv) else { return false };
+        self.lock().has_read(&read.who.identity, &read.resource, key, (&uid, rv, encoding))
+    }
+
     /// Remembers how objects of a custom resource are called.
     pub(super) fn learn_kind(&self, resource: &ResourceId, kind: &str) {
         if let Some((key, value)) = self.kinds.learn(resource, kind) {
@@ -161,7 +185,10 @@ impl Reads {
     }
 
     fn learn_kind_of(&self, resource: &ResourceId, bytes: &[u8], encoding: Encoding) {
-        if let Ok(object) = wire::Object::parse(bytes, encoding) {
+        // What comes in protobuf is built in.
+        if encoding == Encoding::Json
+            && let Ok(object) = wire::Object::parse(bytes, encoding)
+        {
             self.learn_kind(resource, object.kind());
         }
     }
@@ -175,7 +202,7 @@ impl Reads {
     ) -> Step {
         let (who, resource, scope) = (&read.who.identity, &read.resource, read.scope());
         let target = path::read(resource, of, parameters);
-        let mut headers = read.headers.clone();
+        let mut headers = read.onward();
         headers.extend(self.own_headers(resource));
         let whole = match self.ask_whole(read.who, &target, headers).await {
             Ok(whole) => whole,
@@ -188,7 +215,7 @@ impl Reads {
                 if let Some(list) = list {
                     self.learn_kind(resource, list.kind.strip_suffix("List").unwrap_or_default());
                 }
-                self.rights.granted(who, resource, &scope, self.now());
+                self.rights.granted(read.right(), self.now());
                 self.with(|view| view.granted(who, resource, &scope));
                 Step::Again { fresh: false }
             }
@@ -210,7 +237,7 @@ impl Reads {
             return Step::Again { fresh: false };
         }
         tracing::debug!("{trouble}");
-        Step::Answer(refuse::answer(&refuse::trouble(trouble), &read.headers))
+        Step::Answer(refuse::answer(&refuse::trouble(trouble), read.headers))
     }
 }
 

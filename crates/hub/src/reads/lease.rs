@@ -171,7 +171,7 @@ impl Reads {
             Err(status) => return refuse::answer(&status, headers),
         };
         let what = What::Object(Key::new(NAMESPACE, &self.node));
-        let read = Read { who, target: "", headers: headers.clone(), resource, what, accepted };
+        let read = Read { who, target: "", headers, resource, what, accepted };
         let bytes = lease.to_string().into_bytes();
         let render = |rendering: &Rendering| rendering.object(&bytes, Encoding::Json).map(Bytes::from);
         self.rendered(&read, about, Share::default(), render).map_or_else(

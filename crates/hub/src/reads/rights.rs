@@ -10,6 +10,7 @@ use view::{Identity, ResourceId, Scope};
 
 use super::learn::{Read, Step};
 use super::{Reads, lock};
+use crate::link::State;
 
 /// For so long a right stands without being asked for again.
 const STANDS: Duration = Duration::from_secs(300);
@@ -19,33 +20,44 @@ const MOST: usize = 8192;
 /// A label that no object has, so that the answer to the question is as short as it can be.
 const NONE: &str = "edgekeep/none=none";
 
+/// Somebody's right to read a set, or an object.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Right {
+    /// Whose.
+    pub who: Identity,
+    /// Of which resource.
+    pub resource: ResourceId,
+    /// Which of its objects.
+    pub scope: Scope,
+}
+
 /// The rights that the cloud granted lately.
 #[derive(Default)]
-pub struct Rights(Mutex<BTreeMap<(Identity, ResourceId, Scope), Duration>>);
+pub struct Rights(Mutex<BTreeMap<Right, Duration>>);
 
 impl Rights {
     /// The cloud has just granted this.
-    pub fn granted(&self, who: &Identity, resource: &ResourceId, scope: &Scope, now: Duration) {
+    pub fn granted(&self, right: Right, now: Duration) {
         let mut rights = lock(&self.0);
         if rights.len() >= MOST {
             rights.retain(|_, granted| now.saturating_sub(*granted) < STANDS);
         }
         if rights.len() < MOST {
-            rights.insert((who.clone(), resource.clone(), scope.clone()), now);
+            rights.insert(right, now);
         }
     }
 
     /// Whether it did so lately.
-    fn stands(&self, who: &Identity, resource: &ResourceId, scope: &Scope, now: Duration) -> bool {
-        let right = (who.clone(), resource.clone(), scope.clone());
-        lock(&self.0).get(&right).is_some_and(|granted| now.saturating_sub(*granted) < STANDS)
+    fn stands(&self, right: &Right, now: Duration) -> bool {
+        lock(&self.0).get(right).is_some_and(|granted| now.saturating_sub(*granted) < STANDS)
     }
 }
 
 impl Reads {
-    /// Whether the cloud is to be asked again whether it grants this.
+    /// Whether the cloud can and is to be asked again whether it grants this.
     pub(super) fn is_due(&self, read: &Read<'_>) -> bool {
-        !self.rights.stands(&read.who.identity, &read.resource, &read.scope(), self.now())
+        let up = self.cloud.judge().state() == State::Up;
+        up && !self.rights.stands(&read.right(), self.now())
     }
 
     /// Asks it. Unless it refuses, the last answer stands.

@@ -257,15 +257,9 @@ impl Reads {
                 (resource.clone(), What::Object(key.clone()), target)
             }
         };
-        let headers = self.own_headers(&resource);
-        let read = Read {
-            who: &who,
-            target: "",
-            headers: HeaderMap::new(),
-            resource,
-            what,
-            accepted: Accepted::DEFAULT,
-        };
+        let (headers, none) = (self.own_headers(&resource), HeaderMap::new());
+        let read =
+            Read { who: &who, target: "", headers: &none, resource, what, accepted: Accepted::DEFAULT };
         let whole = match self.ask_whole(&who, &target, headers).await {
             Ok(whole) => whole,
             Err(trouble) => {

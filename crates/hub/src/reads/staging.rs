@@ -187,7 +187,7 @@ impl Reads {
         }
         let key = Key::new(&asked.namespace, &asked.name);
         let what = Asks::Object(key.clone());
-        let read = Read { who, target: "", headers: sent.headers.clone(), resource, what, accepted };
+        let read = Read { who, target: "", headers: &sent.headers, resource, what, accepted };
         let (status, shown) = match submitted.answer {
             Some((status, object)) => (status, self.made(&read, about, &object)),
             None => (StatusCode::OK, self.shown(&read, about, &key, &submitted.uid).await),
@@ -196,7 +196,7 @@ impl Reads {
             let text = "it was stored, and cannot be shown in this form: another one has taken its place";
             return refuse::answer(
                 &Status::conflict(asked.group_resource(), &asked.name, text),
-                &read.headers,
+                read.headers,
             );
         };
         *response.status_mut() = status;

@@ -234,7 +234,8 @@ impl Reads {
             return self.as_it_came(whole);
         }
         self.with(|view| view.wrote(&resource, object));
-        let read = Read { who, target: "", headers, resource, what: What::Object(key.clone()), accepted };
+        let what = What::Object(key.clone());
+        let read = Read { who, target: "", headers: &headers, resource, what, accepted };
         match self.shown(&read, about, &key, &uid).await {
             Some(mut response) => {
                 *response.status_mut() = whole.status;

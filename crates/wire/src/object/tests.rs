@@ -29,6 +29,7 @@ fn a_header_says_the_same_in_both_encodings() {
             [object.name(), object.namespace(), object.uid(), object.resource_version()],
             ["web-0", "a", "u-1", "41"]
         );
+        assert_eq!(object.version(), ("u-1".into(), "41".into()));
     }
 }
 
