@@ -11,6 +11,7 @@ mod cloud;
 mod doctor;
 mod hub;
 mod leases;
+mod outbox;
 mod status;
 mod table;
 mod usage;
@@ -36,6 +37,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Hub(what) => hub::run(what),
         Command::Status(what) => return status::run(what),
         Command::Doctor(what) => return doctor::run(what),
+        Command::Outbox(what) => outbox::run(what),
         Command::Leases(look) => leases::run(look),
         Command::Usage(look) => usage::run(look),
         Command::MarkBoot(places) => mark_boot(places),

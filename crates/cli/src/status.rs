@@ -1,24 +1,17 @@
 //! `edgekeep status`: how the hub of this node stands, asked over its admin socket.
 
-use std::path::Path;
 use std::process::ExitCode;
 
-use durable::os::OsFs;
-use hub::config::{Config, PATH};
 use serde_json::Value;
 
 use crate::args::{Output, Status};
-use crate::{Failure, admin, table};
+use crate::{Failure, admin, outbox, table};
 
 /// Something that must be so for the hub to do its work is not.
 const UNWELL: u8 = 3;
 
 pub fn run(what: &Status) -> Result<ExitCode, Failure> {
-    let socket = match &what.admin_socket {
-        Some(path) => path.clone(),
-        None => Config::load(&OsFs, Path::new(PATH), false).map_err(|e| e.to_string())?.admin,
-    };
-    let answer = admin::get(&socket, "/status")?;
+    let answer = admin::get(&admin::socket(what.admin_socket.as_deref())?, "/status")?;
     let standing: Value =
         serde_json::from_str(&answer.body).map_err(|e| format!("the hub's answer cannot be read: {e}"))?;
     table::print(&match what.output {
@@ -57,6 +50,10 @@ fn render(standing: &Value) -> String {
             format!("{} connections, {} watches", text("/clients/known"), text("/answers/watches")),
         ],
     ];
+    rows.push(vec![
+        "outbox".to_owned(),
+        standing.get("outbox").map_or_else(|| "-".to_owned(), outbox::in_short),
+    ]);
     if let Some(why) = standing.pointer("/cloud/why").and_then(Value::as_str) {
         rows.insert(3, vec![String::new(), why.to_owned()]);
     }

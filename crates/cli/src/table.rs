@@ -23,6 +23,15 @@ pub fn age(seconds: u64) -> String {
     }
 }
 
+/// A number of bytes as people say it.
+pub fn size(bytes: u64) -> String {
+    match bytes {
+        bytes if bytes < 10 << 10 => format!("{bytes} B"),
+        bytes if bytes < 10 << 20 => format!("{} KiB", bytes >> 10),
+        bytes => format!("{} MiB", bytes >> 20),
+    }
+}
+
 /// Rows under a head, each column as wide as its widest cell.
 pub fn render(head: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {

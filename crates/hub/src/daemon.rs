@@ -35,6 +35,7 @@ use crate::sockets::{bind, into_tokio, is_of_this_node};
 use crate::standing::Standing;
 use crate::store::{Progress, Store};
 use crate::tls::{self, Current};
+use crate::waiting::oldest;
 
 /// How often files are looked at for changes, and answers for readers that do not read.
 const LOOK: Duration = Duration::from_secs(10);
@@ -193,6 +194,7 @@ impl Source for Parts {
             answers: self.proxy.under_way.count(),
             watches: self.proxy.reads.count(),
             store: self.proxy.reads.store.standing(),
+            outbox: self.proxy.reads.count_waiting().1,
             handed_over: cloud.credentials.handed().into_iter().flatten().map(|user| user.name).collect(),
             files: self.files.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             agreement: self.agreement.standing(),
@@ -203,8 +205,13 @@ impl Source for Parts {
         self.proxy.reads.boot()
     }
 
+    fn reads(&self) -> &Arc<Reads> {
+        &self.proxy.reads
+    }
+
     fn figures(&self) -> String {
         let standing = self.standing();
+        let (waiting, outbox) = self.proxy.reads.count_waiting();
         let made = self.proxy.cloud.traffic().connections.load(std::sync::atomic::Ordering::Relaxed);
         self.proxy.metrics.text(&metrics::Now {
             up: standing.link.0 == State::Up,
@@ -216,6 +223,9 @@ impl Source for Parts {
             answers: standing.answers,
             expiry: standing.certificate.map_or(0, |(_, end)| tls::since_1970(end).as_secs()),
             agreement: standing.agreement.figures(),
+            outbox,
+            waiting,
+            oldest: oldest(&outbox, standing.now),
         })
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
@@ -19,10 +19,16 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
 
 use crate::error::{Error, Result};
+use crate::reads::Reads;
 use crate::standing::{Check, Standing};
+use crate::waiting;
 
 /// Who may be connected at a time; one more waits.
 const CONNECTIONS: usize = 16;
+/// The longest body of a request.
+const BODY: usize = 16 << 10;
+/// Before the name of something that waits, the path of its content.
+const ENTRY: &str = "/outbox/";
 /// How long a client may take for the head of its request.
 const HEAD: Duration = Duration::from_secs(5);
 /// How long nobody is accepted after the system had no more file descriptors or memory.
@@ -36,6 +42,8 @@ pub trait Source: Send + Sync + 'static {
     fn standing(&self) -> Standing;
     /// What a boot without the cloud would find. Takes its time.
     fn boot(&self) -> Boot;
+    /// What waits for the cloud.
+    fn reads(&self) -> &Arc<Reads>;
     /// Its figures, in Prometheus' text format.
     fn figures(&self) -> String;
 }
@@ -66,9 +74,10 @@ pub async fn serve_admin(listener: UnixListener, source: Arc<dyn Source>, stoppi
         let Some(accepted) = next(listener.accept(), &places, &stopping).await else { return };
         let Some((stream, place)) = accepted else { continue };
         let source = source.clone();
+        let uid = stream.peer_cred().ok().map(|peer| peer.uid());
         tokio::spawn(async move {
             let _place = place;
-            talk(stream, move |request| admin(request, source.clone())).await;
+            talk(stream, move |request| admin(request, source.clone(), uid)).await;
         });
     }
 }
@@ -141,11 +150,12 @@ fn answer(request: &Request<Incoming>, source: &dyn Source, token: &str) -> Resp
 
 /// Each check on a line, as Kubernetes' own components do.
 fn readiness(checks: &[Check]) -> Response<Full<Bytes>> {
-    let ready = checks.iter().all(|check| check.failed.is_none());
+    let ready = checks.iter().all(|check| check.warns || check.failed.is_none());
     let mut out = String::new();
     for check in checks {
         match &check.failed {
             None => out += &format!("[+]{} ok: {}\n", check.name, check.detail),
+            Some(why) if check.warns => out += &format!("[!]{} warns: {why}\n", check.name),
             Some(why) => out += &format!("[-]{} failed: {why}\n", check.name),
         }
     }
@@ -161,9 +171,30 @@ fn is_token(brought: &[u8], token: &str) -> bool {
     scheme.eq_ignore_ascii_case(b"bearer ") && same_length && differs == 0
 }
 
-async fn admin(request: Request<Incoming>, source: Arc<dyn Source>) -> Response<Full<Bytes>> {
+async fn admin(
+    request: Request<Incoming>,
+    source: Arc<dyn Source>,
+    uid: Option<u32>,
+) -> Response<Full<Bytes>> {
     let json = match (request.method(), request.uri().path()) {
         (&Method::GET, "/status") => source.standing().to_json(),
+        (&Method::GET, "/outbox") => waiting::list(source.reads()),
+        (&Method::POST, "/outbox/drop") => {
+            let body = match Limited::new(request.into_body(), BODY).collect().await {
+                Ok(body) => body.to_bytes(),
+                Err(e) => return text(StatusCode::BAD_REQUEST, format!("{e}\n")),
+            };
+            match waiting::drop(source.reads(), &body, uid).await {
+                Ok(json) => json,
+                Err((code, why)) => return text(code, why + "\n"),
+            }
+        }
+        (&Method::GET, path) if path.starts_with(ENTRY) => {
+            match waiting::content(source.reads(), path.trim_start_matches(ENTRY)) {
+                Ok(json) => json,
+                Err((code, why)) => return text(code, why + "\n"),
+            }
+        }
         (&Method::GET, "/boot") => {
             // Beside the clients, who are served by one thread.
             match tokio::task::spawn_blocking(move || source.boot().to_json()).await {
@@ -171,7 +202,7 @@ async fn admin(request: Request<Incoming>, source: Arc<dyn Source>) -> Response<
                 Err(e) => return text(StatusCode::INTERNAL_SERVER_ERROR, format!("{e}\n")),
             }
         }
-        _ => return text(StatusCode::NOT_FOUND, "here are /status and /boot\n"),
+        _ => return text(StatusCode::NOT_FOUND, "here are /status, /boot and /outbox\n"),
     };
     let mut response = text(StatusCode::OK, json.to_string());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -224,6 +255,23 @@ fn group_id(name: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn p9_what_only_warns_leaves_the_hub_ready() {
+        let check = |name, failed: Option<&str>, warns| Check {
+            name,
+            detail: String::new(),
+            failed: failed.map(str::to_owned),
+            warns,
+        };
+        let warning = check("outbox", Some("nearly full"), true);
+        let response = readiness(&[check("cloud", None, false), warning.clone()]);
+        assert_eq!(response.status(), StatusCode::OK);
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(body, "[+]cloud ok: \n[!]outbox warns: nearly full\nreadyz check passed\n");
+        let broken = readiness(&[check("store", Some("no room"), false), warning]);
+        assert_eq!(broken.status(), StatusCode::SERVICE_UNAVAILABLE);
+    }
 
     #[test]
     fn p8_only_the_very_token_opens_the_figures() {

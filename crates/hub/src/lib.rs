@@ -27,3 +27,4 @@ pub mod sockets;
 pub mod standing;
 pub mod store;
 pub mod tls;
+pub mod waiting;

@@ -1,5 +1,7 @@
 //! What the hub counts, in Prometheus' terms.
 
+pub mod staged;
+
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 
@@ -64,6 +66,7 @@ pub struct Metrics {
     pub renewals: Counter,
     /// Attempts to renew that failed.
     pub renewal_failures: Counter,
+    waiting: staged::Waiting,
     now: Moment,
 }
 
@@ -110,10 +113,18 @@ pub struct Now {
     pub expiry: u64,
     /// Whether node and cloud agree on the node's pods.
     pub agreement: Figures,
+    /// How the outbox stands.
+    pub outbox: outbox::Standing,
+    /// What waits in it.
+    pub waiting: staged::Counts,
+    /// For how many seconds the first of it waits.
+    pub oldest: u64,
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
+impl Metrics {
+    /// All at zero; `writes` counts elsewhere what was to wait for the cloud.
+    #[must_use]
+    pub fn new(writes: &staged::Writes) -> Self {
         let mut registry = Registry::with_prefix("edgekeep_hub");
         let requests = Family::<Asked, Counter>::default();
         let [upgrades, stuck, renewals, renewal_failures] =
@@ -154,11 +165,11 @@ impl Default for Metrics {
         ] {
             registry.register(name, help, gauge.clone());
         }
-        Self { registry, requests, upgrades, stuck, renewals, renewal_failures, now }
+        let waiting = staged::Waiting::default();
+        waiting.register(&mut registry, writes);
+        Self { registry, requests, upgrades, stuck, renewals, renewal_failures, waiting, now }
     }
-}
 
-impl Metrics {
     /// Counts an answer.
     pub fn answered(&self, caller: Asker, code: u16) {
         self.requests.get_or_create(&Asked { caller, code }).inc();
@@ -187,6 +198,7 @@ impl Metrics {
         set(&self.now.node_lost, u64::from(now.agreement.node_lost));
         set(&self.now.told_gone, size(now.agreement.told.gone));
         set(&self.now.told_awaited, size(now.agreement.told.awaited));
+        self.waiting.set(&now.outbox, now.waiting, now.oldest);
         let mut out = String::new();
         // Writing into a string cannot fail.
         let _ = text::encode(&mut out, &self.registry);

@@ -23,6 +23,7 @@ mod settling;
 mod staged_events;
 mod staging;
 mod tokens;
+mod waiting;
 mod who;
 mod writes;
 
@@ -42,6 +43,7 @@ use crate::body::UnderWay;
 use crate::cloud::Cloud;
 use crate::error::Result;
 use crate::link::State;
+use crate::metrics::staged::Writes;
 use crate::store::{Own, OwnRecords, Progress, Store};
 pub use frames::Watching;
 pub use gate::Gate;
@@ -83,6 +85,8 @@ pub struct Reads {
     release: release::Known,
     lease: lease::Lease,
     marked: marked::Marked,
+    /// Counts the writes that were to wait for the cloud.
+    pub(crate) writes: Writes,
     /// Answers under way.
     pub(crate) under_way: Arc<UnderWay>,
     node: String,
@@ -135,6 +139,7 @@ impl Reads {
             release: release::Known::default(),
             lease: lease::Lease::default(),
             marked: marked::Marked::default(),
+            writes: Writes::default(),
             under_way: Arc::default(),
             node: node.to_owned(),
             stopping: AtomicBool::new(false),

@@ -9,6 +9,7 @@ use crate::agreement;
 use crate::link::State;
 use crate::node_certificate::{self, wire_time};
 use crate::store;
+use crate::waiting::standing_json;
 
 /// How the hub stands at a moment.
 #[derive(Debug, Clone)]
@@ -41,6 +42,8 @@ pub struct Standing {
     pub watches: (usize, usize),
     /// How the logs are doing: `keep`, `cache`.
     pub store: [store::Standing; 2],
+    /// How what waits for the cloud is doing.
+    pub outbox: outbox::Standing,
     /// What is wrong with the hub's files, if they changed to something that cannot be used.
     pub files: Option<String>,
     /// Whether node and cloud agree on the node's pods.
@@ -56,18 +59,21 @@ pub struct Check {
     pub detail: String,
     /// Why it fails, if it does.
     pub failed: Option<String>,
+    /// Whether the hub does its work even so: an operator should look, and a prober should not.
+    pub warns: bool,
 }
 
 impl Standing {
     /// What must be so. That the cloud is there is not among it: a node that is cut off is what the hub is for.
     #[must_use]
     pub fn checks(&self) -> Vec<Check> {
-        let ok = |name, detail: String| Check { name, detail, failed: None };
+        let ok = |name, detail: String| Check { name, detail, failed: None, warns: false };
         let mut checks = vec![ok("cloud", self.link_text())];
         checks.push(Check {
             name: "node-certificate",
             detail: self.certificate.map_or_else(String::new, |(_, end)| format!("ends {}", wire_time(end))),
             failed: self.certificate_trouble(),
+            warns: false,
         });
         let failing: Vec<String> = ["keep", "cache"]
             .iter()
@@ -78,9 +84,29 @@ impl Standing {
             name: "store",
             detail: format!("{} bytes", self.store.iter().map(|log| log.bytes).sum::<u64>()),
             failed: (!failing.is_empty()).then(|| failing.join("; ")),
+            warns: false,
         });
-        checks.push(Check { name: "files", detail: "as read".into(), failed: self.files.clone() });
+        checks.push(Check {
+            name: "files",
+            detail: "as read".into(),
+            failed: self.files.clone(),
+            warns: false,
+        });
+        checks.push(self.outbox_check());
         checks
+    }
+
+    /// What waits is bounded: an operator has to know before it is refused.
+    fn outbox_check(&self) -> Check {
+        let outbox::Standing { states, events, bytes, limit, alarm, .. } = self.outbox;
+        let detail = format!("{states} states and {events} events wait, {bytes} of {limit} bytes");
+        let failed = alarm.then(|| {
+            format!(
+                "{detail}: once they are used up, events are given up, the oldest first, and then what kubelet writes is \
+                 refused; `edgekeep outbox` shows what waits"
+            )
+        });
+        Check { name: "outbox", detail, failed, warns: true }
     }
 
     fn certificate_trouble(&self) -> Option<String> {
@@ -146,6 +172,7 @@ impl Standing {
                 "keep": { "bytes": self.store[0].bytes, "flushes": self.store[0].flushes, "failing": self.store[0].failing },
                 "cache": { "bytes": self.store[1].bytes, "flushes": self.store[1].flushes, "failing": self.store[1].failing },
             },
+            "outbox": standing_json(&self.outbox, self.now),
             "handedOver": self.handed_over,
             "checks": checks,
         });

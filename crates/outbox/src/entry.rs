@@ -105,3 +105,19 @@ pub enum What {
         names: Vec<(String, i64)>,
     },
 }
+
+impl What {
+    /// All words.
+    pub const WORDS: [&str; 5] = ["state", "finished", "members", "object", "event"];
+
+    /// What is told, in one word.
+    pub fn word(&self) -> &'static str {
+        match self {
+            What::State => "state",
+            What::Finished { .. } => "finished",
+            What::Members { .. } => "members",
+            What::Object => "object",
+            What::Event { .. } => "event",
+        }
+    }
+}

@@ -14,7 +14,7 @@ use outbox::settle::{
 };
 use outbox::{Entry, Id, Outbox, Writer};
 use serde_json::Value;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use view::{Key, Record, ResourceId, Scope};
 use wire::media::Accepted;
 use wire::{Encoding, Status};
@@ -227,7 +227,11 @@ impl Reads {
                     let reads = self.clone();
                     tokio::spawn(async move { reads.send_settled(ticket, &id, request).await });
                 }
-                Effect::Settled { id, writes, fate } => self.settled(&id, writes, &fate),
+                Effect::Settled { id, writes, fate } => {
+                    // Where it cannot be removed it is found again at the next start, and settled again: nothing is done
+                    // twice by that.
+                    let _ = self.settled(&id, writes, &fate);
+                }
                 Effect::Parked { id, message } => {
                     tracing::warn!(
                         "{}/{}: the cloud forbids what waits of it: {message}",
@@ -348,9 +352,16 @@ impl Reads {
         }
     }
 
-    /// An entry is settled: that is noted and the entry removed, in one step, and then the cloud's object is shown.
-    fn settled(self: &Arc<Self>, id: &Id, writes: u64, fate: &Fate) {
-        let Some(removed) = lock(&self.staging.outbox).remove(id, writes) else { return };
+    /// An entry, as it was after so many writes, is settled: that is noted and the entry removed, in one step, and then the
+    /// cloud's object is shown. What is returned hears after that whether it could be stored; `None` if more was written
+    /// since, or it is not there.
+    pub(crate) fn settled(
+        self: &Arc<Self>,
+        id: &Id,
+        writes: u64,
+        fate: &Fate,
+    ) -> Option<oneshot::Receiver<Result<(), String>>> {
+        let removed = lock(&self.staging.outbox).remove(id, writes)?;
         match fate {
             Fate::Dropped(_) => tracing::warn!("{}/{}: {fate}", id.resource, id.key),
             _ => tracing::debug!("{}/{}: {fate}", id.resource, id.key),
@@ -358,25 +369,33 @@ impl Reads {
         let mut records = self.report_line(id, fate);
         records.push(Own::Staged.record(removed));
         let (reads, id) = (self.clone(), id.clone());
-        let (tell, told) = tokio::sync::oneshot::channel();
+        let (tell, told) = oneshot::channel();
         self.store.stage(records, move |result| {
             // Nobody listens any more when the hub ends.
             let _ = tell.send(result);
         });
+        let (pass_on, hear) = oneshot::channel();
         tokio::spawn(async move {
-            // Where it cannot be removed it is found again at the next start, and settled again: nothing is done twice by that.
-            let _ = told.await;
+            let result = told.await.unwrap_or_else(|_| Err("the hub stops".to_owned()));
             reads.store.pump();
             if super::answer::is_kept(&id.resource) {
                 reads.lay(&id.resource, &id.key, None);
             }
             reads.settling.released.notify_waiters();
+            // Not everybody waits for that.
+            let _ = pass_on.send(result);
         });
+        Some(hear)
     }
 
-    /// An operator, or somebody else, took an entry out.
-    pub(super) fn settling_removed(&self, id: &Id) {
+    /// An operator takes an entry out.
+    pub(crate) fn forget_settling(&self, id: &Id) {
         self.tell_settling(|machine, _| machine.removed(id));
+    }
+
+    /// How each entry stands.
+    pub(crate) fn standings(&self) -> Vec<(Id, outbox::settle::Standing)> {
+        lock(&self.settling.machine).standings().map(|(id, standing)| (id.clone(), standing)).collect()
     }
 
     /// The last settlings, oldest first, as JSON.

@@ -277,14 +277,17 @@ impl Reads {
         content: Value,
     ) -> std::result::Result<oneshot::Receiver<std::result::Result<(), String>>, Status> {
         let stamp = self.staging.stamp();
+        let word = what.word();
         let put = lock(&self.staging.outbox).put(id.clone(), base, what, content, &stamp);
         let Put { token, records } = put.map_err(|refused| {
-            Status::unavailable(match refused {
+            let (reason, text) = match refused {
                 Refused::Full => {
-                    "the cluster cannot be reached, and what waits for it has no more room: `edgekeep outbox` shows it"
+                    ("outbox-full", "what waits for it has no more room: `edgekeep outbox` shows it")
                 }
-                Refused::TooLong => "the cluster cannot be reached, and the names of this are too long to be kept",
-            })
+                Refused::TooLong => ("names-too-long", "the names of this are too long to be kept"),
+            };
+            self.writes.refused(reason);
+            Status::unavailable(format!("the cluster cannot be reached, and {text}"))
         })?;
         let (tell, told) = oneshot::channel();
         let records = records.into_iter().map(|record| Own::Staged.record(record));
@@ -293,7 +296,7 @@ impl Reads {
             let reads = self.clone();
             tokio::spawn(async move { reads.store_next().await });
         }
-        Ok(self.settle_put(id, token, told))
+        Ok(self.settle_put(id, word, token, told))
     }
 
     /// Stores what was handed over, as long as there is something. It runs when all requests that are here have been
@@ -330,6 +333,7 @@ impl Reads {
     fn settle_put(
         self: &Arc<Self>,
         id: Id,
+        word: &'static str,
         token: Token,
         told: oneshot::Receiver<std::result::Result<(), String>>,
     ) -> oneshot::Receiver<std::result::Result<(), String>> {
@@ -339,6 +343,7 @@ impl Reads {
             let result = told.await.unwrap_or_else(|_| Err("the hub stops".to_owned()));
             match &result {
                 Ok(()) => {
+                    reads.writes.answered(word);
                     let stored = lock(&reads.staging.outbox).stored(&id, token);
                     if let Some((entry, content)) = stored {
                         if is_kept(&id.resource) {
@@ -347,7 +352,10 @@ impl Reads {
                         reads.settling_put(&entry, &content);
                     }
                 }
-                Err(_) => lock(&reads.staging.outbox).failed(&id, token),
+                Err(_) => {
+                    reads.writes.refused("disk");
+                    lock(&reads.staging.outbox).failed(&id, token);
+                }
             }
             // The caller may have gone.
             let _ = tell.send(result);
@@ -489,27 +497,9 @@ impl Reads {
         }
     }
 
-    /// An entry is done with, as it was after so many writes: settled or dropped. Whether it was; else more was written.
-    pub fn done_with(self: &Arc<Self>, id: &Id, writes: u64) -> bool {
-        let Some(record) = lock(&self.staging.outbox).remove(id, writes) else { return false };
-        self.store.stage(vec![Own::Staged.record(record)], |_| {});
-        self.settling_removed(id);
-        if is_kept(&id.resource) {
-            self.lay(&id.resource, &id.key, None);
-        }
-        true
-    }
-
     /// Whether a write that did not get through may wait: nobody knows that the cloud refused it.
     pub(super) fn is_cut_off(trouble: &Trouble) -> bool {
         matches!(trouble, Trouble::Gone(_) | Trouble::NotSent(_) | Trouble::Lost(_))
-    }
-
-    /// What waits, for people and programs.
-    #[must_use]
-    pub fn waiting(&self) -> (Vec<Arc<Entry>>, outbox::Standing) {
-        let outbox = lock(&self.staging.outbox);
-        (outbox.entries().cloned().collect(), outbox.standing())
     }
 }
 

@@ -9,6 +9,7 @@ mod identities;
 mod limits;
 mod link;
 mod node_certificate;
+mod outbox_admin;
 mod process;
 mod reads;
 mod reads_hostile;

@@ -12,20 +12,20 @@ use testkit::relay::Mode;
 use crate::bench::{Answer, Bench, Client, NODE, next, until};
 use crate::reads::{OWN_NODE, OWN_PODS, bench, cut, list, names, pod, restart, watch};
 
-const STRATEGIC: (&str, &str) = ("content-type", "application/strategic-merge-patch+json");
-const JSON: (&str, &str) = ("content-type", "application/json");
+pub const STRATEGIC: (&str, &str) = ("content-type", "application/strategic-merge-patch+json");
+pub const JSON: (&str, &str) = ("content-type", "application/json");
 const PROTOBUF: (&str, &str) = ("accept", "application/vnd.kubernetes.protobuf");
 
-fn at(name: &str) -> String {
+pub fn at(name: &str) -> String {
     format!("/api/v1/namespaces/default/pods/{name}")
 }
 
-async fn patch(client: &mut Client, name: &str, status: &Value) -> Answer {
+pub async fn patch(client: &mut Client, name: &str, status: &Value) -> Answer {
     let body = json!({"status": status}).to_string();
     client.ask("PATCH", &format!("{}/status", at(name)), &[STRATEGIC], &body).await
 }
 
-async fn event(body: &mut hyper::body::Incoming) -> (String, Value) {
+pub async fn event(body: &mut hyper::body::Incoming) -> (String, Value) {
     let event: Value = serde_json::from_slice(&next(body).await.unwrap().unwrap()).unwrap();
     (event["type"].as_str().unwrap().to_owned(), event["object"].clone())
 }
@@ -35,7 +35,7 @@ fn rv(object: &Value) -> u64 {
 }
 
 /// A node that has read what kubelet reads, and is cut off.
-async fn cut_off(change: impl FnOnce(&Bench)) -> Bench {
+pub async fn cut_off(change: impl FnOnce(&Bench)) -> Bench {
     let bench = bench().await;
     let node =
         || Rule::user(&format!("system:node:{NODE}")).can(&["get", "list", "watch", "create", "update"]);
