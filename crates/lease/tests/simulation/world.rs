@@ -107,8 +107,9 @@ pub struct World {
     two_homes: BTreeSet<String>,
     /// Whether something else than a finished command of ours changed the directory last around some boot.
     unsealed: bool,
-    /// Whether the boot marker tells old files from new ones: there is one, and the clock was never set.
-    marked: bool,
+    /// When the machine was booted, by the boot marker, which tells old files from new ones: if there is one, and the clock was
+    /// never set.
+    marked: Option<i64>,
     clock_was_set: bool,
     /// Whether the power was cut and nothing has been answered since.
     cut: bool,
@@ -215,7 +216,7 @@ impl World {
             two_homes: BTreeSet::new(),
             cut: false,
             unsealed: false,
-            marked: false,
+            marked: None,
             clock_was_set: false,
             boots: 1,
             uptime: 10,
@@ -246,6 +247,17 @@ impl World {
             uptime: self.uptime,
             entropy: self.rng.next_u64(),
         }
+    }
+
+    /// When the machine was booted, by its clock.
+    fn booted_at(&self) -> i64 {
+        self.disk.now().secs - self.uptime.cast_signed()
+    }
+
+    /// Whether a marker tells the age of files. It does not count once the clock goes otherwise than the time since the boot, as
+    /// it does here: each command takes a second by one and none by the other.
+    fn is_marked(&self) -> bool {
+        self.marked.is_some_and(|booted_at| (self.booted_at() - booted_at).abs() <= 2)
     }
 
     pub fn stands(&self, netns: &Path) -> bool {
@@ -632,7 +644,7 @@ impl World {
         if !self.damaged {
             let (acting, sandboxes, boots) = (&self.acting, &self.sandboxes, self.boots);
             let on_disk = !self.plan.data_in_memory;
-            let ambiguous = on_disk && self.unsealed && !self.marked;
+            let ambiguous = on_disk && self.unsealed && !self.is_marked();
             // Who may have another's address: the pod whose ADD is under way, and a lease that stock host-local made;
             // also one of an earlier boot, whose file a power cut brought back (§5.7: unknown counts as live).
             let may_take = |row: &Binding| {
@@ -681,10 +693,11 @@ impl World {
         // In its first seconds a directory may lose its lock file, and making that anew changes it too.
         self.unsealed |= self.disk.read(self.places.data.join("lock")).is_err();
         self.disk.advance(Duration::from_secs(30));
-        self.marked = self.plan.marker && !self.clock_was_set;
-        if self.marked {
+        self.marked = None;
+        if self.plan.marker && !self.clock_was_set {
             let now = self.now();
             Marker::make(&self.disk.process(), Path::new(RUN), &now).unwrap();
+            self.marked = Some(self.booted_at());
         }
         self.oracle.forget_order();
         self.sandboxes.iter_mut().for_each(|sandbox| sandbox.current = false);
@@ -693,7 +706,7 @@ impl World {
     pub fn clock(&mut self, seconds: i64) {
         let now = self.disk.now().secs.saturating_add(seconds).max(1000);
         self.disk.set_time(Duration::from_secs(now.unsigned_abs()));
-        (self.marked, self.clock_was_set) = (false, true);
+        (self.marked, self.clock_was_set) = (None, true);
     }
 }
 
