@@ -113,17 +113,16 @@ fn agreement(standing: &Value) -> Vec<Vec<String>> {
         head(name, text);
         name = "";
     }
-    if count("/bindings/networks").is_some_and(|networks| networks > 0) {
-        let differences: Vec<&str> =
-            each(standing, "/bindings/differences").filter_map(Value::as_str).collect();
-        let trouble = standing.pointer("/bindings/trouble").and_then(Value::as_str);
-        match (trouble, differences.as_slice()) {
-            (Some(trouble), _) => head("bindings", format!("cannot be compared with pods: {trouble}")),
-            (None, []) => head("bindings", "agree with the API server".to_owned()),
-            (None, some) => {
-                let names = std::iter::once("bindings").chain(std::iter::repeat(""));
-                names.zip(some).for_each(|(name, text)| head(name, (*text).to_owned()));
-            }
+    let differences: Vec<&str> = each(standing, "/bindings/differences").filter_map(Value::as_str).collect();
+    let trouble = standing.pointer("/bindings/trouble").and_then(Value::as_str);
+    let compared =
+        count("/bindings/networks").is_some_and(|networks| networks > 0) && count("/pods/known").is_some();
+    match (trouble, differences.as_slice()) {
+        (Some(trouble), _) => head("bindings", format!("cannot be compared with pods: {trouble}")),
+        (None, []) if compared => head("bindings", "agree with the API server".to_owned()),
+        (None, some) => {
+            let names = std::iter::once("bindings").chain(std::iter::repeat(""));
+            names.zip(some).for_each(|(name, text)| head(name, (*text).to_owned()));
         }
     }
     rows
@@ -162,7 +161,9 @@ mod tests {
         assert_eq!(of(json!({ "networks": 0 })), Vec::<String>::new());
         assert_eq!(of(json!({ "networks": 1, "differences": [] })), ["bindings agree with the API server"]);
         assert_eq!(of(json!({ "networks": 1, "differences": ["x", "y"] })), ["bindings x", "y"]);
-        let blind = of(json!({ "networks": 1, "differences": ["x"], "trouble": "locked" }));
+        let unknown = json!({ "pods": { "known": null }, "bindings": { "networks": 1, "differences": [] } });
+        assert_eq!(told(&unknown).len(), 1, "nothing was compared");
+        let blind = of(json!({ "networks": 0, "differences": ["x"], "trouble": "locked" }));
         assert_eq!(blind, ["bindings cannot be compared with pods: locked"]);
     }
 

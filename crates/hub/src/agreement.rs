@@ -19,7 +19,6 @@ use node::doctor::outage;
 use serde_json::{Value, json};
 
 use crate::config::Config;
-use crate::error::{Error, Result};
 use crate::reads::Reads;
 use crate::reads::own::{Digests, Own, OwnNode};
 
@@ -120,16 +119,12 @@ pub struct Figures {
     pub told: Heeded,
 }
 
-/// Where the plugin keeps its bindings.
-///
-/// # Errors
-///
-/// The plugin's configuration cannot be read.
-pub fn dirs(config: &Config) -> Result<Dirs> {
+/// Where the plugin keeps its bindings; or why that is not known, which keeps the hub from nothing else.
+pub fn dirs(config: &Config) -> Result<Dirs, String> {
     if let Some(dirs) = &config.bindings {
         return Ok(dirs.clone());
     }
-    let node = lease::machine::node_file(&OsFs, variable).map_err(|e| Error::new(e.msg))?;
+    let node = lease::machine::node_file(&OsFs, variable).map_err(|e| e.msg)?;
     Ok(Dirs::resolve(variable, &node))
 }
 
@@ -141,9 +136,9 @@ pub struct Agreement {
 }
 
 impl Agreement {
-    /// For the node of this name, with bindings in these directories.
+    /// For the node of this name, with bindings in these directories, or none for this reason.
     #[must_use]
-    pub fn new(node: &str, dirs: Dirs) -> Self {
+    pub fn new(node: &str, dirs: Result<Dirs, String>) -> Self {
         Self { found: Mutex::default(), round: Mutex::new(Round::new(node, dirs)), began: Instant::now() }
     }
 
@@ -182,7 +177,7 @@ type Print = [Option<(u64, u64, Stamp)>; 2];
 
 /// What a look must remember of the ones before.
 struct Round {
-    dirs: Dirs,
+    dirs: Result<Dirs, String>,
     judge: Judge,
     digests: Digests,
     /// The uid of the Node that the hub knew first.
@@ -194,7 +189,7 @@ struct Round {
 }
 
 impl Round {
-    fn new(node: &str, dirs: Dirs) -> Self {
+    fn new(node: &str, dirs: Result<Dirs, String>) -> Self {
         Self {
             dirs,
             judge: Judge::new(node),
@@ -264,12 +259,13 @@ impl Round {
     }
 
     /// Reads the bindings of all networks, if anything was done to them.
-    fn read_bindings(&mut self) -> std::result::Result<(), String> {
-        let names = networks(&OsFs, &self.dirs.state).map_err(|e| e.to_string())?;
+    fn read_bindings(&mut self) -> Result<(), String> {
+        let dirs = self.dirs.clone()?;
+        let names = networks(&OsFs, &dirs.state).map_err(|e| e.to_string())?;
         let boot = lease::machine::now(&OsFs, variable).map_err(|e| e.to_string())?.boot;
         let mut before = std::mem::take(&mut self.networks);
         for name in names {
-            let journal = self.dirs.state.join(&name).join("journal");
+            let journal = dirs.state.join(&name).join("journal");
             let known = before.remove(&name);
             // How it stands before it is read: what is done meanwhile is seen at the next look.
             let now = [print(&journal), known.as_ref().and_then(|(_, network)| print(&network.directory))];
@@ -277,7 +273,7 @@ impl Round {
                 Some((then, network)) if then == now => network,
                 _ => {
                     let wrong = |e| format!("the bindings of network {name}: {e}");
-                    snapshot(&OsFs, &self.dirs.state, &name, &boot, PATIENCE).map_err(wrong)?
+                    snapshot(&OsFs, &dirs.state, &name, &boot, PATIENCE).map_err(wrong)?
                 }
             };
             self.networks.insert(name, (now, network));
@@ -286,14 +282,15 @@ impl Round {
     }
 
     /// Tells the bindings what is known of their pods, network by network.
-    fn tell(&mut self, words: Vec<(String, Binding, Word)>) -> std::result::Result<(), String> {
+    fn tell(&mut self, words: Vec<(String, Binding, Word)>) -> Result<(), String> {
+        let dirs = self.dirs.clone()?;
         let mut by_network: BTreeMap<String, Vec<(Binding, Word)>> = BTreeMap::new();
         for (network, binding, word) in words {
             by_network.entry(network).or_default().push((binding, word));
         }
         for (name, said) in by_network {
             let Some((_, network)) = self.networks.get(&name) else { continue };
-            let places = Places { data: network.directory.clone(), ..self.dirs.places(Path::new(""), &name) };
+            let places = Places { data: network.directory.clone(), ..dirs.places(Path::new(""), &name) };
             let heeded =
                 tell_network(&places, &said).map_err(|e| format!("the bindings of network {name}: {e}"))?;
             self.told.gone += heeded.gone;
@@ -309,7 +306,7 @@ impl Round {
     }
 }
 
-fn tell_network(places: &Places, said: &[(Binding, Word)]) -> std::result::Result<Heeded, lease::Error> {
+fn tell_network(places: &Places, said: &[(Binding, Word)]) -> Result<Heeded, lease::Error> {
     let now = lease::machine::now(&OsFs, variable)?;
     // How many gone ones are kept is the plugin's to see to, by its own configuration.
     let policy = Policy { lock_timeout: PATIENCE, max_gone: u32::MAX, ..Policy::default() };

@@ -102,7 +102,7 @@ impl Parts {
         let (progress, came) = mpsc::unbounded_channel();
         let mut loading = Loading::new(&node);
         let (store, own) = Store::open(&config.state_dir, progress, &mut loading)?;
-        let agreement = Arc::new(Agreement::new(&node, agreement::dirs(&config)?));
+        let agreement = Arc::new(Agreement::new(&node, agreement::dirs(&config)));
         let reads = Reads::new(&node, cloud, store, loading, own)?;
         let shown = Current::new(files::serving(&config, &authority, &node)?);
         let proxy = Arc::new(Proxy::new(node, reads, trust));

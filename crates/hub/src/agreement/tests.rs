@@ -27,10 +27,10 @@ impl Bench {
         std::fs::create_dir_all(dir.join("networks/net")).unwrap();
         let dirs = Dirs { state: dir.join("state"), run: dir.join("run"), cni_cache: dir.join("results") };
         let places = dirs.places(&dir.join("networks"), "net");
-        Bench { round: Round::new("edge", dirs), dir, places }
+        Bench { round: Round::new("edge", Ok(dirs)), dir, places }
     }
 
-    fn run<T>(&self, verb: impl FnOnce(&mut Store<'_, OsFs>) -> std::result::Result<T, lease::Error>) -> T {
+    fn run<T>(&self, verb: impl FnOnce(&mut Store<'_, OsFs>) -> Result<T, lease::Error>) -> T {
         let now = lease::machine::now(&OsFs, |_| None).unwrap();
         let policy = Policy::default();
         let mut store = Store::open(&OsFs, &self.places, &now, &policy).unwrap();
@@ -160,6 +160,13 @@ fn bindings_that_cannot_be_read_are_said_to_be_so_and_nothing_is_told() {
     let standing = bench.look(0, &own(&[]));
     assert!(standing.trouble.is_some_and(|why| why.contains("network net")));
     assert_eq!(bench.look(100, &own(&[])).told, Heeded::default());
+}
+
+#[test]
+fn a_plugin_whose_configuration_is_broken_keeps_the_hub_from_nothing_else() {
+    let mut round = Round::new("edge", Err("ipam.json is broken".into()));
+    let standing = round.look(Duration::ZERO, |_| own(&[("web", "10.1.0.2")]));
+    assert_eq!((standing.pods, standing.trouble.as_deref()), (Some(1), Some("ipam.json is broken")));
 }
 
 #[test]
