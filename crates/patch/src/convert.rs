@@ -26,6 +26,12 @@ pub(crate) fn read(object: &mut Value, resource: &Resource) {
                 |first| first.get("ip"),
             );
             drop_annotations(object);
+            alias(object.get_mut("spec"), "serviceAccountName", "serviceAccount");
+        }
+        ("apps", "deployments" | "statefulsets" | "daemonsets" | "replicasets")
+        | ("batch", "jobs")
+        | ("", "replicationcontrollers") => {
+            alias(object.pointer_mut("/spec/template/spec"), "serviceAccountName", "serviceAccount");
         }
         ("", "nodes") => {
             twin(object.get_mut("spec"), "podCIDR", "podCIDRs", Value::from, |first| Some(first));
@@ -55,6 +61,16 @@ fn twin(
             holder.insert(single.to_owned(), first.into());
         }
         _ => {}
+    }
+}
+
+/// An old name of a field holds what the new one does; where the new one is empty, it is what the old one says.
+fn alias(holder: Option<&mut Value>, new: &str, old: &str) {
+    let Some(holder) = holder.and_then(Value::as_object_mut) else { return };
+    let said = |name: &str| holder.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let Some(both) = said(new).or_else(|| said(old)).map(str::to_owned) else { return };
+    for name in [new, old] {
+        holder.insert(name.to_owned(), both.as_str().into());
     }
 }
 

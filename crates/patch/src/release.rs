@@ -60,6 +60,12 @@ impl Release {
     pub(crate) fn checks_namespace_first(self) -> bool {
         self.0 >= 24
     }
+
+    /// Whether services are stored as everything else is. Before, they were judged once more by themselves, and only then was
+    /// the resourceVersion looked at (`pkg/registry/core/service/storage/rest.go`).
+    pub(crate) fn stores_services_as_all(self) -> bool {
+        self.0 >= 23
+    }
 }
 
 #[cfg(test)]

@@ -178,7 +178,10 @@ pub(crate) fn finish(present: &Value, mut object: Value, write: &Write<'_>) -> R
     check_name(&object, resource)?;
     convert::read(&mut object, resource);
     node_restriction::update(current, &object, write)?;
-    check_version(current, &object, write)?;
+    let stale = check_version(current, &object, write).err();
+    if let Some(stale) = stale.clone().filter(|_| !is_judged_first(write)) {
+        return Err(stale);
+    }
     match_namespace(&mut object, resource)?;
     metadata::keep(&mut object, current, "generation");
     strategy::prepare(&mut object, current, write);
@@ -189,12 +192,22 @@ pub(crate) fn finish(present: &Value, mut object: Value, write: &Write<'_>) -> R
         let kind = text_of(current, "kind");
         return Err(Status::invalid(&resource.group, kind, &resource.name, causes));
     }
+    if let Some(stale) = stale {
+        return Err(stale);
+    }
     let grace_is_over = metadata::number(current, "deletionGracePeriodSeconds").unwrap_or(0) == 0;
     let is_free = metadata::finalizers(&object).next().is_none();
     if metadata::is_deleting(current) && is_free && grace_is_over {
         return Ok(Outcome::Removed(object));
     }
     Ok(Outcome::Stored(if object == *current { present.clone() } else { object }))
+}
+
+/// Whether what is wrong with an object is found before its resourceVersion is looked at.
+fn is_judged_first(write: &Write<'_>) -> bool {
+    let Resource { group, resource, subresource, .. } = write.resource;
+    let is_service = group.is_empty() && resource == "services" && subresource.is_empty();
+    is_service && !write.release.stores_services_as_all()
 }
 
 /// The name in the body must be that in the path (`checkName` in the API server's `handlers/rest.go`).

@@ -346,3 +346,37 @@ fn bodies_that_are_no_patch_are_refused_as_such() {
         "413 Request entity too large: The allowed maximum operations in a JSON patch is 10000, got 10001"
     );
 }
+
+#[test]
+fn the_old_name_of_the_service_account_says_what_the_new_one_does() {
+    let spec = |object: &Value, pointer: &str| object.pointer(pointer).cloned().unwrap();
+    let both = json!({"serviceAccountName": "web", "serviceAccount": "web"});
+    let pod =
+        with(&with(&pod(), "/spec/serviceAccountName", json!("web")), "/spec/serviceAccount", json!("web"));
+    for form in FORMS {
+        let without_new = patch(&pod, "pods", form, &json!({"spec": {"serviceAccountName": null}})).unwrap();
+        assert_eq!(without_new, pod, "the old name speaks where the new one is silent");
+    }
+    let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata":
+        {"name": "web", "namespace": "shop", "uid": "d", "resourceVersion": "3", "generation": 2},
+        "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": {"spec": both}}});
+    let other = json!({"spec": {"template": {"spec": {"serviceAccountName": "db"}}}});
+    let changed = patch(&deployment, "deployments", Form::Merge, &other).unwrap();
+    assert_eq!(spec(&changed, "/spec/template/spec/serviceAccount"), "db", "else the new one counts");
+}
+
+#[test]
+fn an_old_cloud_judges_a_service_before_it_looks_at_its_version() {
+    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata":
+        {"name": "web", "namespace": "shop", "uid": "s", "resourceVersion": "3"}, "spec": {}});
+    let deleting = with(&service, "/metadata/deletionTimestamp", json!("2030-01-02T03:04:05Z"));
+    let wrong = with(&deleting, "/metadata/resourceVersion", json!("2"));
+    let code = |release: u16, path: &str, object: &Value| {
+        let resource = resource(object, path);
+        patch::update(&service, &write(&service, &resource, release), object.clone()).unwrap_err().code
+    };
+    assert_eq!((code(22, "services", &wrong), code(23, "services", &wrong)), (422, 409));
+    assert_eq!(code(22, "services/status", &wrong), 409);
+    let stale = with(&service, "/metadata/resourceVersion", json!("2"));
+    assert_eq!(code(22, "services", &stale), 409);
+}
