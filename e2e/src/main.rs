@@ -135,7 +135,7 @@ fn play(scenario: &str, options: &Options, checks: &mut Checks) -> Result<()> {
     })
 }
 
-/// Played by name only: of `patch-differential` two seeds still show a difference each that nobody has looked into;
+/// Played by name only: `patch-differential` draws other writes each time, and may find what nobody has looked into yet;
 /// `node-cold-boot` is the shortest of its family; informers take three minutes; figures of boots need a machine of their
 /// own, those of the view half an hour; outages beyond the eviction time take four minutes.
 const BY_NAME: [&str; 11] = [
