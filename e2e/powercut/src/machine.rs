@@ -21,6 +21,8 @@ use crate::node::{ADDRESS, HUB_PORT, OUTSIDE};
 
 /// How long a boot may take where the processor is emulated and others want it too.
 const BOOT: Duration = Duration::from_secs(60);
+/// How often a boot is tried.
+const BOOTS: usize = 3;
 /// How long anything inside may take.
 const ORDER: Duration = Duration::from_secs(60);
 
@@ -121,12 +123,16 @@ impl Machine {
     ///
     /// It does not come up; the text ends with the last lines of its console.
     pub async fn boot(start: &Start, name: &str, content: Vec<u8>) -> Result<Self> {
-        match Self::boot_within(start, name, content.clone(), BOOT).await {
-            // An emulated kernel locks up before it has seen its disk, once in a hundred boots; a port that was free a moment
-            // ago is taken. What is wrong with the disk is wrong again.
-            Err(_) => Self::boot_within(start, name, content, BOOT).await,
-            booted => booted,
+        let mut booted = Self::boot_within(start, name, content.clone(), BOOT).await;
+        // An emulated kernel locks up before it has seen its disk, once in a hundred boots, oftener where others want the
+        // processors; a port that was free a moment ago is taken. What is wrong with the disk is wrong again.
+        for _ in 1..BOOTS {
+            if booted.is_ok() {
+                break;
+            }
+            booted = Self::boot_within(start, name, content.clone(), BOOT).await;
         }
+        booted
     }
 
     /// As [`boot`](Self::boot), with a limit of its own.
