@@ -26,5 +26,5 @@ mod stage;
 
 pub use allow::{Allowed, allowed};
 pub use entry::{Base, Entry, Id, Named, What, Writer};
-pub use outbox::{Limits, Outbox, Put, Refused, Stamp, Standing, Token};
+pub use outbox::{Content, Limits, Outbox, Put, Refused, Stamp, Standing, Token};
 pub use stage::{Asked, Staged, stage};

@@ -82,12 +82,21 @@ pub struct Standing {
     pub given_up: u64,
 }
 
+/// The content of an entry that has just been stored.
+#[derive(Debug, Clone)]
+pub struct Content {
+    /// The object.
+    pub value: Arc<Value>,
+    /// The same in JSON.
+    pub bytes: Box<[u8]>,
+}
+
 #[derive(Debug, Default)]
 struct Waiting {
     /// As the log has it.
     stored: Option<Arc<Entry>>,
     /// What is being stored, oldest first.
-    pending: Vec<(Token, Arc<Entry>, Arc<Value>)>,
+    pending: Vec<(Token, Arc<Entry>, Content)>,
     /// Of an event, what it says.
     digest: u64,
 }
@@ -174,7 +183,7 @@ impl Outbox {
 
     /// The newest content of an entry, if it is not in the log yet.
     pub fn pending(&self, id: &Id) -> Option<(Token, Arc<Value>)> {
-        self.waiting.get(id)?.pending.last().map(|(token, _, content)| (*token, content.clone()))
+        self.waiting.get(id)?.pending.last().map(|(token, _, content)| (*token, content.value.clone()))
     }
 
     /// The entry of the event that was written under this name.
@@ -207,9 +216,10 @@ impl Outbox {
         let before = self.entry(&id);
         let (base, since) = before.map_or((base, stamp.now), |before| (before.base, before.since));
         let writes = before.map_or(0, |before| before.writes) + 1;
+        let bytes = content.to_string().into_bytes().into_boxed_slice();
         let mut entry =
             Entry { id, base, what, since, last: stamp.now, boot: stamp.boot.clone(), writes, size: 0 };
-        let value = record::value(&entry, content.to_string().as_bytes());
+        let value = record::value(&entry, &bytes);
         entry.size = key.len() + value.len();
         let mut records = self.make_room(&entry)?;
         records.push(Record::Put { key, value, seal: true });
@@ -217,15 +227,21 @@ impl Outbox {
         let token = Token(self.next);
         let entry = Arc::new(entry);
         self.index(&entry, &content);
-        self.change(entry.id.clone(), |waiting| waiting.pending.push((token, entry, content.into())));
+        self.change(entry.id.clone(), |waiting| {
+            waiting.pending.push((token, entry, Content { value: content.into(), bytes }))
+        });
         Ok(Put { token, records })
     }
 
     /// A write has been stored: its entry and what it shows now. `None` if it shows nothing new.
-    pub fn stored(&mut self, id: &Id, token: Token) -> Option<(Arc<Entry>, Arc<Value>)> {
+    pub fn stored(&mut self, id: &Id, token: Token) -> Option<(Arc<Entry>, Content)> {
         let waiting = self.waiting.get_mut(id)?;
         let at = waiting.pending.iter().position(|(own, ..)| *own == token)?;
         let (_, entry, content) = waiting.pending.drain(..=at).next_back()?;
+        if waiting.pending.is_empty() {
+            // Thousands of entries wait, and hardly any is being stored.
+            waiting.pending = Vec::new();
+        }
         waiting.stored = Some(entry.clone());
         Some((entry, content))
     }

@@ -111,17 +111,18 @@ pub fn patch(current: &Value, write: &Write<'_>, form: Form, body: &[u8]) -> Res
 fn strategic_patch(current: &Value, write: &Write<'_>, kind: Kind, body: &[u8]) -> Result<Value, Status> {
     let patch = decode::strategic_patch(body, write.release)?;
     let object = current.as_object().cloned().unwrap_or_default();
-    let quoted = text::go(&Value::Object(patch.clone()));
+    let said = patch.clone();
+    let quoted = || text::go(&Value::Object(said.clone()));
     let mut object =
         strategic::apply(object, patch, kind.message(), write.release).map_err(|error| error.to_status())?;
     if has_no_text(&object) {
-        return Err(invalid_patch(&quoted, "kind and apiVersion are text"));
+        return Err(invalid_patch(&quoted(), "kind and apiVersion are text"));
     }
     // The type is that of the request, whatever the patch says.
     object.insert("kind".to_owned(), kind.name().into());
     object.insert("apiVersion".to_owned(), kind.api_version().into());
     normal::of(Value::Object(object), current, write.served, write.release)
-        .map_err(|error| invalid_patch(&quoted, &error))
+        .map_err(|error| invalid_patch(&quoted(), &error))
 }
 
 /// Reads what a patch in JSON made of an object.

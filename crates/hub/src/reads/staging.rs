@@ -8,7 +8,9 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use hyper::header::{ACCEPT, CONTENT_TYPE};
 use hyper::{Response, StatusCode};
-use outbox::{Allowed, Asked, Base, Entry, Id, Outbox, Put, Refused, Staged, Stamp, Token, What, Writer};
+use outbox::{
+    Allowed, Asked, Base, Content, Entry, Id, Outbox, Put, Refused, Staged, Stamp, Token, What, Writer,
+};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use view::{Answer, Key, Object, ResourceId};
@@ -346,10 +348,10 @@ impl Reads {
                     reads.writes.answered(word);
                     let stored = lock(&reads.staging.outbox).stored(&id, token);
                     if let Some((entry, content)) = stored {
+                        reads.settling_put(&entry, &content.value);
                         if is_kept(&id.resource) {
-                            reads.lay(&id.resource, &id.key, Some((&entry, &content)));
+                            reads.lay(&id.resource, &id.key, Some((&entry, content)));
                         }
-                        reads.settling_put(&entry, &content);
                     }
                 }
                 Err(_) => {
@@ -416,7 +418,7 @@ impl Reads {
     }
 
     /// Lays over the cloud's object what waits of it; lifts what lay there if nothing does. `newest` has just been stored.
-    pub(super) fn lay(self: &Arc<Self>, resource: &ResourceId, key: &Key, newest: Option<(&Entry, &Value)>) {
+    pub(super) fn lay(self: &Arc<Self>, resource: &ResourceId, key: &Key, newest: Option<(&Entry, Content)>) {
         let beneath = self.lock().beneath(resource, key);
         // What the cloud has deleted is not brought back; what it has made anew is another object.
         let Some(beneath) = beneath else { return };
@@ -442,7 +444,7 @@ impl Reads {
         {
             // It stands on this very object, and is laid as it is.
             let bytes = match newest.filter(|(own, _)| own.id == entry.id) {
-                Some((_, content)) => Some(content.to_string().into_bytes()),
+                Some((_, content)) => Some(content.bytes.into_vec()),
                 None => self.content_bytes(&entry.id),
             };
             return self.lay_bytes(resource, key, bytes);
@@ -454,8 +456,8 @@ impl Reads {
             return;
         };
         for entry in &entries {
-            let content = match newest.filter(|(own, _)| own.id == entry.id) {
-                Some((_, content)) => Some(content.clone()),
+            let content = match newest.as_ref().filter(|(own, _)| own.id == entry.id) {
+                Some((_, content)) => Some(Value::clone(&content.value)),
                 None => self.content(&entry.id),
             };
             let Some(content) = content else {

@@ -111,7 +111,7 @@ fn p5_a_write_that_could_not_be_stored_was_never_made() {
     // A later one that was stored stands for all before it.
     let fourth = put(&mut outbox, &id, What::State, b"4", 8).unwrap();
     let fifth = put(&mut outbox, &id, What::State, b"5", 9).unwrap();
-    assert_eq!(outbox.stored(&id, fifth.token).unwrap().1.as_ref(), &json!(5));
+    assert_eq!(outbox.stored(&id, fifth.token).unwrap().1.value.as_ref(), &json!(5));
     assert!(outbox.stored(&id, fourth.token).is_none());
     let (said, what, content) = event("web.1");
     let event = put(&mut outbox, &said, what, &content, 5).unwrap();
