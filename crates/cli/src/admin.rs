@@ -30,16 +30,21 @@ pub fn socket(typed: Option<&Path>) -> Result<PathBuf, String> {
 
 /// Asks the hub. The error says why it does not answer, and what to do.
 pub fn get(socket: &Path, path: &str) -> Result<Answer, String> {
-    ask(socket, "GET", path, "")
+    ask(socket, "GET", path, "", PATIENCE)
+}
+
+/// The same for what takes the hub longer.
+pub fn get_within(socket: &Path, path: &str, patience: Duration) -> Result<Answer, String> {
+    ask(socket, "GET", path, "", patience)
 }
 
 /// Tells the hub something, in JSON.
 pub fn post(socket: &Path, path: &str, body: &str) -> Result<Answer, String> {
-    ask(socket, "POST", path, body)
+    ask(socket, "POST", path, body, PATIENCE)
 }
 
-fn ask(socket: &Path, method: &str, path: &str, body: &str) -> Result<Answer, String> {
-    talk(socket, method, path, body).map_err(|e| {
+fn ask(socket: &Path, method: &str, path: &str, body: &str, patience: Duration) -> Result<Answer, String> {
+    talk(socket, method, path, body, patience).map_err(|e| {
         let advice = match e.kind() {
             ErrorKind::PermissionDenied => "be root, or in the group edgekeep",
             _ => "is edgekeep-hub.service running?",
@@ -49,9 +54,9 @@ fn ask(socket: &Path, method: &str, path: &str, body: &str) -> Result<Answer, St
 }
 
 /// HTTP/1.0: the answer ends with the connection.
-fn talk(socket: &Path, method: &str, path: &str, body: &str) -> std::io::Result<Answer> {
+fn talk(socket: &Path, method: &str, path: &str, body: &str, patience: Duration) -> std::io::Result<Answer> {
     let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let length = match method {
         "GET" => String::new(),

@@ -45,6 +45,12 @@ pub enum Command {
                             be found out, or called wrongly."
     )]
     Doctor(Doctor),
+    /// Show what waits for the cloud and why, and what became of what waited; or what would become of it now.
+    ///
+    /// While its cloud is away, the hub takes what kubelet and the CNI's daemon write. When the cloud is back it tells it how
+    /// things stand, by itself; here it says what it told, merged and dropped, and the reason for each.
+    #[command(after_help = "Exit codes: 0 done; 1 the hub does not answer; 2 called wrongly.")]
+    Settle(Settle),
     /// Bring what stands on this node to use edgekeep: show the difference, keep a copy, change.
     #[command(subcommand)]
     Adopt(Adopt),
@@ -166,6 +172,24 @@ pub struct AtHub {
     /// The hub's admin socket [default: that of /etc/edgekeep/hub.yaml]
     #[arg(long, value_name = "PATH")]
     pub admin_socket: Option<PathBuf>,
+}
+
+/// Asking what was settled, and what would be.
+#[derive(Args)]
+#[allow(missing_docs)] // flattened: a text would become that of the command
+pub struct Settle {
+    /// Send nothing; show what would become of everything that waits, against the cloud as it is now.
+    #[arg(long)]
+    pub plan: bool,
+    /// Show all settlings that are remembered, not only the last one.
+    #[arg(long, conflicts_with = "plan")]
+    pub all: bool,
+    /// The hub's admin socket [default: that of /etc/edgekeep/hub.yaml]
+    #[arg(long, value_name = "PATH")]
+    pub admin_socket: Option<PathBuf>,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
 }
 
 /// Asking whether the node would survive a reboot.

@@ -12,6 +12,7 @@ mod doctor;
 mod hub;
 mod leases;
 mod outbox;
+mod settle;
 mod status;
 mod table;
 mod usage;
@@ -38,6 +39,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Status(what) => return status::run(what),
         Command::Doctor(what) => return doctor::run(what),
         Command::Outbox(what) => outbox::run(what),
+        Command::Settle(what) => settle::run(what),
         Command::Leases(look) => leases::run(look),
         Command::Usage(look) => usage::run(look),
         Command::MarkBoot(places) => mark_boot(places),

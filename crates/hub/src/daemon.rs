@@ -221,6 +221,7 @@ impl Source for Parts {
             clients: standing.clients,
             sent_away: self.clients.sent_away.load(std::sync::atomic::Ordering::Relaxed),
             answers: standing.answers,
+            settled: self.proxy.reads.settling_figures(),
             expiry: standing.certificate.map_or(0, |(_, end)| tls::since_1970(end).as_secs()),
             agreement: standing.agreement.figures(),
             outbox,

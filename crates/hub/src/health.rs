@@ -202,7 +202,17 @@ async fn admin(
                 Err(e) => return text(StatusCode::INTERNAL_SERVER_ERROR, format!("{e}\n")),
             }
         }
-        _ => return text(StatusCode::NOT_FOUND, "here are /status, /boot and /outbox\n"),
+        (&Method::GET, "/settle") => source.reads().settling_document(),
+        (&Method::GET, "/settle/plan") => {
+            let reads = source.reads().clone();
+            reads.settling_plan().await
+        }
+        _ => {
+            return text(
+                StatusCode::NOT_FOUND,
+                "here are /status, /boot, /outbox, /settle and /settle/plan\n",
+            );
+        }
     };
     let mut response = text(StatusCode::OK, json.to_string());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

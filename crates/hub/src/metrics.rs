@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use crate::agreement::Figures;
+use crate::reads::SettledFigures;
 
 /// Who asked: never a name that somebody outside can choose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -84,6 +85,9 @@ struct Moment {
     sent_away: Gauge,
     answers: Gauge,
     watches: Gauge,
+    told: Gauge,
+    dropped: Gauge,
+    forbidden: Gauge,
     expiry: Gauge,
     outage: Gauge,
     differences: Gauge,
@@ -109,6 +113,8 @@ pub struct Now {
     pub sent_away: u64,
     /// Answers under way: all, and watches.
     pub answers: (usize, usize),
+    /// What became of what waited for the cloud.
+    pub settled: SettledFigures,
     /// When the node's certificate ends, in seconds since 1970; 0 if there is none.
     pub expiry: u64,
     /// Whether node and cloud agree on the node's pods.
@@ -152,6 +158,9 @@ impl Metrics {
             ("sent_away", "Connections that had to make room or found none, since the start", &now.sent_away),
             ("answers_under_way", "Answers that are being passed on", &now.answers),
             ("watches", "Watches that are open", &now.watches),
+            ("outbox_told", "What waited and reached the cloud, since the start", &now.told),
+            ("outbox_dropped", "What waited and did not reach the cloud, since the start", &now.dropped),
+            ("outbox_forbidden", "What waits and the cloud forbids to be told", &now.forbidden),
             ("node_certificate_expiry_seconds", "When the node's certificate ends, since 1970", &now.expiry),
             ("pods_outage_deletes", "Pods of this node that the cloud deletes in a long outage", &now.outage),
             ("binding_differences", "Differences of bindings and API server that last", &now.differences),
@@ -192,6 +201,9 @@ impl Metrics {
         set(&self.now.sent_away, now.sent_away);
         set(&self.now.answers, size(now.answers.0));
         set(&self.now.watches, size(now.answers.1));
+        set(&self.now.told, now.settled.told);
+        set(&self.now.dropped, now.settled.dropped);
+        set(&self.now.forbidden, size(now.settled.forbidden));
         set(&self.now.expiry, now.expiry);
         set(&self.now.outage, size(now.agreement.outage));
         set(&self.now.differences, size(now.agreement.differences));

@@ -19,6 +19,7 @@ mod path;
 mod release;
 mod render;
 mod rights;
+mod settled;
 mod settling;
 mod staged_events;
 mod staging;
@@ -47,6 +48,7 @@ use crate::metrics::staged::Writes;
 use crate::store::{Own, OwnRecords, Progress, Store};
 pub use frames::Watching;
 pub use gate::Gate;
+pub use settled::SettledFigures;
 pub use who::Who;
 
 /// How long nothing happens at most before the view is told that time has passed.

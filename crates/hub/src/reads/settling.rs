@@ -21,6 +21,7 @@ use wire::{Encoding, Status};
 
 use super::cloud::{AGENT, Whole};
 use super::learn::{Read, What};
+use super::settled::Tally;
 use super::staging::now;
 use super::writes::Sent;
 use super::{Reads, Who, lock, random};
@@ -33,9 +34,12 @@ const PULSE: Duration = Duration::from_secs(60);
 
 /// The machine, and what it has done.
 pub struct Settling {
-    machine: Mutex<Settle>,
+    pub(super) machine: Mutex<Settle>,
     reports: Mutex<Reports>,
     up: AtomicBool,
+    /// Whether the node's clock agrees with the cloud's, as that said since the link came back.
+    pub(super) is_clock_right: AtomicBool,
+    pub(super) tally: Tally,
     /// Told when the machine may have something to do, or has done something.
     changed: Notify,
     /// Told when the node's status may go on.
@@ -49,6 +53,8 @@ impl Settling {
             machine: Mutex::new(Settle::new(Limits::default(), boot, random())),
             reports: Mutex::default(),
             up: AtomicBool::new(false),
+            is_clock_right: AtomicBool::new(false),
+            tally: Tally::default(),
             changed: Notify::new(),
             released: Notify::new(),
         }
@@ -63,7 +69,7 @@ impl Settling {
 }
 
 /// What the machine is shown of entries and of the cloud's objects.
-struct Shown<'a>(&'a Reads);
+pub(super) struct Shown<'a>(pub(super) &'a Reads);
 
 impl Objects for Shown<'_> {
     fn local(&mut self, id: &Id) -> Option<Value> {
@@ -80,8 +86,9 @@ impl Objects for Shown<'_> {
 
 impl Reads {
     fn moment(&self) -> Moment {
-        // Whether the node's clock is right nobody has said: events are not given up by it.
-        Moment { now: self.now(), wall: None }
+        // Events are given up only by a clock that agrees with the cloud's.
+        let is_right = self.settling.is_clock_right.load(Ordering::Relaxed);
+        Moment { now: self.now(), wall: is_right.then(now) }
     }
 
     /// What was stored before this hub began waits; what a shutdown of the node wrote before this boot is taken back, before
@@ -122,6 +129,7 @@ impl Reads {
 
     /// What is to be stored so that it is known what became of an entry.
     fn report_line(&self, id: &Id, fate: &Fate) -> Vec<Record> {
+        self.settling.tally.count(fate);
         let lines = lock(&self.settling.reports).add(id, fate, now());
         let stored = lines.into_iter().map(|line| match line {
             Stored::Put { key, value } => Record::Put { key: Own::Report.key(&key), value, seal: true },
@@ -140,6 +148,7 @@ impl Reads {
                 machine.next_tick(self.now())
             };
             self.carry_out();
+            self.announce();
             let wait = due.map_or(PULSE, |due| due.saturating_sub(self.now())).min(PULSE);
             tokio::select! {
                 () = changed => {}
@@ -160,8 +169,10 @@ impl Reads {
         if self.settling.up.swap(up, Ordering::Relaxed) == up {
             return;
         }
+        self.settling.is_clock_right.store(false, Ordering::Relaxed);
         if up {
             lock(&self.settling.reports).begin();
+            self.settling.tally.begin();
         }
         self.tell_settling(|machine, moment| machine.link(up, moment));
         self.settling.released.notify_waiters();
@@ -244,7 +255,7 @@ impl Reads {
     }
 
     /// Reads something as the node, and lets the view learn it.
-    async fn read_for_settling(self: &Arc<Self>, read: &Reading) -> Got {
+    pub(super) async fn read_for_settling(self: &Arc<Self>, read: &Reading) -> Got {
         let Some(who) = Who::node() else { return Got::Failed { retry_after: None } };
         let (resource, what, target) = match read {
             Reading::Pods => {
@@ -272,6 +283,7 @@ impl Reads {
             }
         };
         let retry_after = retry_after(&whole.headers);
+        self.hear_time(&whole.headers);
         match (whole.status, self.learn(&read, &whole, true)) {
             (StatusCode::NOT_FOUND, _) => Got::Absent,
             (StatusCode::FORBIDDEN, _) => Got::Forbidden,
@@ -307,6 +319,7 @@ impl Reads {
         let is_delete = method == Method::DELETE;
         match self.send(&who, Sent { method, target, headers, body }).await {
             Ok(whole) => {
+                self.hear_time(&whole.headers);
                 self.learn_settled(id, is_delete, &whole);
                 let message = match whole.status.is_success() {
                     true => String::new(),

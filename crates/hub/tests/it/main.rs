@@ -13,5 +13,6 @@ mod outbox_admin;
 mod process;
 mod reads;
 mod reads_hostile;
+mod settling;
 mod staging;
 mod streams;

@@ -382,16 +382,16 @@ async fn p5_many_at_once_are_all_kept() {
     assert_eq!(kept, 100);
 }
 
-async fn heal(bench: &Bench) {
+pub async fn heal(bench: &Bench) {
     bench.cloud.link().switch(Mode::Pass).await.unwrap();
     bench.judges(true).await;
 }
 
-async fn settled(bench: &Bench) {
+pub async fn settled(bench: &Bench) {
     until("what waits is settled", || bench.daemon.waiting().0.is_empty()).await;
 }
 
-fn in_cloud(bench: &Bench, name: &str) -> Value {
+pub fn in_cloud(bench: &Bench, name: &str) -> Value {
     bench.cloud.get("", "pods", "default", name).map_or(Value::Null, |pod| (*pod).clone())
 }
 

@@ -104,6 +104,51 @@ fn at_most_one_request_and_a_list_for_each_object_that_changed() {
 }
 
 #[test]
+fn a_day_of_a_large_node_is_told_within_a_minute_and_its_ends_within_ten_seconds() {
+    let mut world = World::new();
+    for at in 0..200 {
+        world.pod_waits(&format!("runs{at:03}"), json!({"phase": "Pending"}), json!({"phase": "Running"}));
+    }
+    for at in 0..50 {
+        let place = pod_at(&format!("done{at:02}"));
+        let mut object = crate::world::pod(place.1.name(), json!({"phase": "Running"}));
+        object["metadata"]["deletionTimestamp"] = "2026-01-02T00:00:00Z".into();
+        object["metadata"]["deletionGracePeriodSeconds"] = 30.into();
+        let object = world.both(&place, object);
+        let last = with_status(&object, json!({"phase": "Succeeded"}));
+        world.waits(&place, What::Finished { gone: true }, Writer::Kubelet, last);
+    }
+    // Over a day, evenly: 83 of them within the hour for which the cloud keeps events.
+    for at in 0..2000 {
+        let name = format!("e{at:04}");
+        let of = What::Event { names: vec![] };
+        let id = world.waits(&place("", "events", "shop", &name), of, Writer::Kubelet, event(&name));
+        let mut entry = world.entries[&id].clone();
+        entry.last = crate::world::WALL - at * 86_400 / 2000;
+        world.settle.put(&entry.into(), &world.known.locals[&id].clone());
+    }
+    world.settle.link(true, world.moment());
+    world.kubelet();
+    assert!(world.entries.is_empty());
+    let came = Duration::from_secs(1000);
+    let took = |which: &str| {
+        let times =
+            world.sent.iter().filter(|(_, request, _)| request.path.contains(which)).map(|(at, ..)| *at);
+        times.max().unwrap() - came
+    };
+    assert!(took("/done") <= Duration::from_secs(10), "{:?}", took("/done"));
+    assert!(took("") <= Duration::from_secs(60), "{:?}", took(""));
+    let objects = world.fates.iter().filter(|(_, fate)| !matches!(fate, Fate::Dropped(_))).count();
+    let deletions = 50;
+    let requests = world.sent.len() + world.reads.len();
+    assert!((330..340).contains(&objects), "{objects}");
+    assert!(
+        requests * 10 <= (objects + deletions) * 12,
+        "{requests} for {objects} objects and {deletions} deletions"
+    );
+}
+
+#[test]
 fn a_refused_entry_is_dropped_with_the_clouds_words_and_others_go_on() {
     let mut world = World::new();
     let (first, second) = (ends(&mut world, "a"), ends(&mut world, "b"));

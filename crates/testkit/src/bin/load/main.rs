@@ -9,6 +9,7 @@
 //! load create KIND --namespace N --from N --count N TARGET  makes objects, many at a time
 //! load touch PATH --count N --rate N TARGET         changes the objects of a set, one after the other
 //! load stage DIRECTORY PROGRAM                      what writes cost that a hub keeps while its cloud is away
+//! load settle DIRECTORY PROGRAM                     how long a hub takes to tell its cloud what was kept, in how many requests
 //! load first PATH --items N TARGET -- PROGRAM…      starts a program and asks it until it answers; it runs until stdin ends
 //! ```
 //!
@@ -19,6 +20,7 @@ mod fan;
 mod first;
 mod objects;
 mod read;
+mod settle;
 mod stage;
 mod target;
 
@@ -32,7 +34,8 @@ pub(crate) type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::r
 const USAGE: &str = "usage: load get PATH --rate N --seconds N TARGET… | list PATH --accept TYPE --seconds N TARGET
   | watch PATH --count N [--connections N] TARGET | fan PATH OBJECT --count N --writes N WRITER TARGET…
   | create KIND --namespace N --from N --count N TARGET | touch PATH --count N --rate N TARGET
-  | stage DIRECTORY PROGRAM | first PATH --items N TARGET -- PROGRAM…
+  | stage DIRECTORY PROGRAM | settle DIRECTORY PROGRAM
+  | first PATH --items N TARGET -- PROGRAM…
   TARGET is NAME,URL,CA,CERT,KEY or NAME,URL,CA,TOKEN: a name, https://address:port, and PEM files, or one with a token";
 
 fn main() -> ExitCode {
@@ -73,6 +76,7 @@ async fn run(words: &[&str]) -> Result<()> {
             create::touch(path, number(count, 20_000)?, number(rate, 2000)?, target).await
         }
         ["stage", directory, program] => stage::stage(directory.as_ref(), program).await,
+        ["settle", directory, program] => settle::settle(directory.as_ref(), program).await,
         ["first", path, "--items", items, target, "--", program @ ..] if !program.is_empty() => {
             first::first(path, items.parse()?, target, program).await
         }

@@ -15,17 +15,17 @@ use crate::target::whole;
 use crate::{Result, Target, objects};
 
 const NODE: &str = "edge-1";
-const PODS: u32 = 250;
+pub(super) const PODS: u32 = 250;
 const EVENTS: u32 = 2000;
 /// Single patches, and those at once.
 const SINGLE: u32 = 200;
 const AT_ONCE: u32 = 1000;
 const PATIENCE: Duration = Duration::from_secs(30);
 const STRATEGIC: (&str, &str) = ("content-type", "application/strategic-merge-patch+json");
-const JSON: (&str, &str) = ("content-type", "application/json");
+pub(super) const JSON: (&str, &str) = ("content-type", "application/json");
 
 /// A hub that ends with this.
-struct Hub {
+pub(super) struct Hub {
     process: Child,
     dir: PathBuf,
     health: String,
@@ -41,7 +41,7 @@ impl Drop for Hub {
 }
 
 impl Hub {
-    fn start(dir: &Path, program: &str, port: u16) -> Result<Hub> {
+    pub(super) fn start(dir: &Path, program: &str, port: u16) -> Result<Hub> {
         let process = Command::new(program)
             .args(["hub", "--config"])
             .arg(dir.join("hub.yaml"))
@@ -66,7 +66,7 @@ impl Hub {
         Ok((number("flushes").ok_or("no flushes")?, number("bytes").ok_or("no bytes")?))
     }
 
-    async fn judges(&self, wanted: &str) -> Result<()> {
+    pub(super) async fn judges(&self, wanted: &str) -> Result<()> {
         let began = Instant::now();
         loop {
             let state = self
@@ -101,7 +101,7 @@ impl Hub {
         Ok(line.trim().parse()?)
     }
 
-    fn target(&self, port: u16) -> String {
+    pub(super) fn target(&self, port: u16) -> String {
         let pki = self.dir.join("state/pki");
         let file = |name: &str| pki.join(name).display().to_string();
         format!(
@@ -136,7 +136,7 @@ pub(crate) async fn stage(dir: &Path, program: &str) -> Result<()> {
         patch(&mut kubelet, at, 2, EVENTS).await?;
     }
     let staged = hub.memory()?;
-    events(&mut kubelet).await?;
+    events(&mut kubelet, EVENTS).await?;
     tokio::time::sleep(Duration::from_secs(3)).await;
     let full = hub.memory()?;
     report(&Figures { single, flush, concurrent, idle, staged, full })
@@ -203,7 +203,7 @@ fn report(figures: &Figures) -> Result<()> {
     Ok(())
 }
 
-fn free_port() -> Result<u16> {
+pub(super) fn free_port() -> Result<u16> {
     // Two in a row.
     for _ in 0..100 {
         let first = std::net::TcpListener::bind("127.0.0.1:0")?;
@@ -215,7 +215,7 @@ fn free_port() -> Result<u16> {
     Err("no two free ports".into())
 }
 
-async fn cloud() -> Result<Cloud> {
+pub(super) async fn cloud() -> Result<Cloud> {
     let cloud = Cloud::start(Options::default()).await?;
     let all = ["get", "list", "watch", "create", "update", "patch", "delete"];
     cloud.allow(
@@ -250,7 +250,7 @@ fn status(at: u32, round: u32, wave: u32) -> Value {
             "state": {"running": {"startedAt": "2026-01-01T00:00:05Z"}}, "lastState": {}}]})
 }
 
-fn configure(dir: &Path, cloud: &Cloud, port: u16) -> Result<()> {
+pub(super) fn configure(dir: &Path, cloud: &Cloud, port: u16) -> Result<()> {
     use base64::Engine as _;
     let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
     let node = cloud.credential(&User::node(NODE));
@@ -274,7 +274,7 @@ fn configure(dir: &Path, cloud: &Cloud, port: u16) -> Result<()> {
 }
 
 /// Reads what kubelet reads, and waits until the hub follows it.
-async fn learn(kubelet: &mut Target) -> Result<()> {
+pub(super) async fn learn(kubelet: &mut Target) -> Result<()> {
     for path in [
         "/api/v1/nodes?fieldSelector=metadata.name%3Dedge-1",
         "/api/v1/pods?fieldSelector=spec.nodeName%3Dedge-1",
@@ -285,7 +285,7 @@ async fn learn(kubelet: &mut Target) -> Result<()> {
     Ok(())
 }
 
-async fn patch(kubelet: &mut Target, at: u32, round: u32, wave: u32) -> Result<()> {
+pub(super) async fn patch(kubelet: &mut Target, at: u32, round: u32, wave: u32) -> Result<()> {
     let path = format!("/api/v1/namespaces/default/pods/app-{at}/status");
     let body = json!({"status": status(at, round, wave)}).to_string();
     let headers = [STRATEGIC, ("accept", "application/vnd.kubernetes.protobuf,application/json")];
@@ -339,9 +339,9 @@ async fn concurrent(kubelet: &Target, hub: &Hub) -> Result<Concurrent> {
     Ok(Concurrent { took: began.elapsed(), flushes: hub.log()?.0 - before })
 }
 
-async fn events(kubelet: &mut Target) -> Result<()> {
+pub(super) async fn events(kubelet: &mut Target, count: u32) -> Result<()> {
     let path = "/api/v1/namespaces/default/events";
-    for at in 0..EVENTS {
+    for at in 0..count {
         let event = json!({
             "metadata": {"name": format!("app-{}.{at:016x}", at % PODS), "namespace": "default"},
             "involvedObject": {"kind": "Pod", "apiVersion": "v1", "name": format!("app-{}", at % PODS), "namespace": "default",
