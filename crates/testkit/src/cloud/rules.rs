@@ -43,6 +43,9 @@ fn pod_defaults(pod: &mut Value) {
     ] {
         spec.entry(key).or_insert(value);
     }
+    // The field's old name, which the API server keeps beside it (`pkg/apis/core/v1/conversion.go`).
+    let account = spec.get("serviceAccountName").cloned().unwrap_or_default();
+    spec.insert("serviceAccount".to_owned(), account);
     map(pod).insert("status".into(), json!({"phase": "Pending", "qosClass": "BestEffort"}));
 }
 
