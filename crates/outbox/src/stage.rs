@@ -124,14 +124,18 @@ fn check_members(asked: &Asked<'_>, present: &Value) -> Result<(), Status> {
     Err(Status::unavailable("the cluster cannot be reached, and this pod runs on another node"))
 }
 
-/// What a node without its cloud does not decide, though the API server might let it.
+/// What a node without its cloud does not decide, though the API server might let it; and what would be shown here and
+/// never told, for it is not the writer's to tell (`owned.rs`).
 fn check_kept(asked: &Asked<'_>, present: &Value, object: &Value) -> Result<(), Status> {
     let kept: &[&str] = match asked.allowed {
         Allowed::CsiNode => &["/metadata/uid", "/metadata/ownerReferences"],
-        Allowed::Members => &["/metadata/uid", "/metadata/ownerReferences", "/metadata/finalizers", "/spec"],
-        _ => &["/metadata/uid", "/metadata/finalizers"],
+        Allowed::NodeStatus => &["/metadata/uid", "/metadata/finalizers"],
+        Allowed::Members => return check_members_alone(present, object),
+        _ => &["/metadata/uid", "/metadata/finalizers", "/metadata/annotations", "/metadata/labels"],
     };
-    match kept.iter().find(|path| present.pointer(path) != object.pointer(path)) {
+    let differs =
+        |path: &&&str| present.pointer(path).and_then(essence) != object.pointer(path).and_then(essence);
+    match kept.iter().find(differs) {
         None => Ok(()),
         Some(path) => {
             let field = path.trim_start_matches('/').replace('/', ".");
@@ -139,6 +143,43 @@ fn check_kept(asked: &Asked<'_>, present: &Value, object: &Value) -> Result<(), 
                 "the cluster cannot be reached: {field} is not changed without it"
             )))
         }
+    }
+}
+
+/// A daemon's annotations and conditions are told; whatever else it changes would be lost.
+fn check_members_alone(present: &Value, object: &Value) -> Result<(), Status> {
+    let rest = |object: &Value| {
+        let mut object = object.clone();
+        for (holder, member) in [("/metadata", "annotations"), ("/status", "conditions")] {
+            if let Some(members) = object.pointer_mut(holder).and_then(Value::as_object_mut) {
+                members.remove(member);
+            }
+        }
+        essence(&object)
+    };
+    if rest(present) == rest(object) {
+        return Ok(());
+    }
+    let why = "the cluster cannot be reached: without it only annotations and conditions can be set";
+    Err(Status::unavailable(why))
+}
+
+/// A value without what stands for nothing: releases differ in which zeros they write. `None` if nothing is left.
+fn essence(value: &Value) -> Option<Value> {
+    match value {
+        Value::Null | Value::Bool(false) => None,
+        Value::Number(number) if number.as_f64() == Some(0.0) => None,
+        Value::String(text) if text.is_empty() => None,
+        Value::Array(items) => {
+            let items = items.iter().map(|item| essence(item).unwrap_or_default());
+            Some(items.collect::<Vec<_>>().into()).filter(|items: &Value| *items != Value::Array(Vec::new()))
+        }
+        Value::Object(members) => {
+            let left = members.iter().filter_map(|(name, value)| Some((name.clone(), essence(value)?)));
+            let left: serde_json::Map<String, Value> = left.collect();
+            (!left.is_empty()).then_some(Value::Object(left))
+        }
+        other => Some(other.clone()),
     }
 }
 

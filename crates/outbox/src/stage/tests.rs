@@ -125,6 +125,36 @@ fn finalizers_are_not_touched_without_the_cloud() {
 }
 
 #[test]
+fn p5_what_would_not_be_told_is_not_taken() {
+    // kubelet writes no metadata with a pod's status, and nothing of it would be settled.
+    for metadata in [json!({"annotations": {"a": "b"}}), json!({"labels": {"a": "b"}})] {
+        let refused = status(&pod(), &json!({"metadata": metadata, "status": {"phase": "Failed"}}));
+        assert!([403, 503].contains(&refused.unwrap_err().code), "{metadata}");
+    }
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "edge", "uid": "n1",
+        "resourceVersion": "5"}, "spec": {}, "status": {}});
+    let mark = |subresource: &str, body: Value| {
+        let resource = resource("", "nodes", "", "edge", subresource);
+        let body = body.to_string();
+        stage(&asked(Allowed::Members, &resource, STRATEGIC, body.as_bytes()), &node)
+    };
+    let annotations = json!({"metadata": {"annotations": {"a": "b"}}});
+    assert!(matches!(mark("", annotations.clone()), Ok(Staged::Changed(_))));
+    let condition = json!({"type": "NetworkUnavailable", "status": "False", "reason": "r", "message": "m",
+        "lastHeartbeatTime": null, "lastTransitionTime": null});
+    let both = json!({"metadata": {"annotations": {"a": "b"}}, "status": {"conditions": [condition]}});
+    assert!(matches!(mark("status", both), Ok(Staged::Changed(_))));
+    for (subresource, body) in [
+        ("", json!({"metadata": {"labels": {"a": "b"}}})),
+        ("", json!({"spec": {"unschedulable": true}})),
+        ("", json!({"metadata": {"annotations": {"a": "b"}, "finalizers": ["f"]}})),
+        ("status", json!({"status": {"addresses": [{"type": "InternalIP", "address": "10.0.0.1"}]}})),
+    ] {
+        assert_eq!(mark(subresource, body.clone()).unwrap_err().code, 503, "{body}");
+    }
+}
+
+#[test]
 fn a_csinode_keeps_its_owner() {
     let present = json!({
         "apiVersion": "storage.k8s.io/v1", "kind": "CSINode",
