@@ -203,7 +203,9 @@ impl Reads {
 
     /// Waits, for a bounded time, until the cloud knows of all pods that have ended: so no replacement is scheduled to this
     /// node before a success is known.
-    pub(super) async fn hold_node_status(&self) {
+    pub(super) async fn hold_node_status(self: &Arc<Self>) {
+        // The link may have come back a moment ago, and this be the first to notice.
+        self.tell_link();
         loop {
             let released = self.settling.released.notified();
             let now = self.now();

@@ -1,12 +1,15 @@
 //! P6, P9: what waits for the cloud is said, and why; what would become of it is said without a word to the cloud; and the cloud
 //! hears what was lost.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use testkit::cloud::{Fault, Trouble};
 
 use crate::bench::{Bench, NODE, until};
 use crate::process::plain;
 use crate::reads::pod;
-use crate::staging::{at, cut_off, heal, in_cloud, patch, settled};
+use crate::staging::{STRATEGIC, at, cut_off, heal, in_cloud, patch, settled};
 
 async fn told(bench: &Bench, path: &str) -> Value {
     let stream = tokio::net::UnixStream::connect(&bench.config.admin).await.unwrap();
@@ -54,6 +57,12 @@ async fn p9_what_waits_and_why_is_said_and_what_would_become_of_it() {
 
     assert_eq!(patch(&mut kubelet, "one", &json!({"message": "it lives"})).await.code, 200);
     settled(&bench).await;
+    let status = in_cloud(&bench, "one")["status"].clone();
+    assert_eq!(
+        (&status["podIP"], &status["message"]),
+        (&json!("10.0.0.9"), &json!("it lives")),
+        "one after the other"
+    );
     assert_eq!(told(&bench, "/settle").await["waiting"], json!([]));
     assert_eq!(told(&bench, "/settle/plan").await["plan"], json!([]));
     assert_eq!(kubelet.get(&at("one"), &[]).await.json()["status"]["podIP"], "10.0.0.9");
@@ -86,4 +95,22 @@ async fn p6_the_cloud_hears_of_losses_in_an_event_on_the_node() {
     assert_eq!(event["type"], "Warning");
     assert!(event["message"].as_str().unwrap().contains("told 1 changes"), "{event}");
     assert!(event["message"].as_str().unwrap().contains("dropped 1"), "{event}");
+}
+
+#[tokio::test]
+async fn p6_the_node_is_not_shown_ready_before_it_is_known_which_pods_have_ended() {
+    let bench = cut_off(|_| {}).await;
+    let mut kubelet = bench.as_kubelet().await;
+    assert_eq!(patch(&mut kubelet, "two", &json!({"phase": "Succeeded"})).await.code, 200);
+    // The cloud is slow to take it.
+    bench.cloud.fault(Fault::new(Trouble::Late(Duration::from_millis(700))).on("patch", "pods").named("two"));
+    heal(&bench).await;
+    let ready = json!({"status": {"conditions": [{"type": "Ready", "status": "True"}]}}).to_string();
+    let path = format!("/api/v1/nodes/{NODE}/status");
+    assert_eq!(kubelet.ask("PATCH", &path, &[STRATEGIC], &ready).await.code, 200);
+    assert_eq!(
+        in_cloud(&bench, "two")["status"]["phase"],
+        "Succeeded",
+        "a replacement could be scheduled here"
+    );
 }
