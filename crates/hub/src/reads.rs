@@ -10,6 +10,8 @@ mod documents;
 mod follow;
 mod frames;
 mod gate;
+mod json;
+mod layers;
 mod learn;
 mod lease;
 mod lists;

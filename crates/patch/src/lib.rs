@@ -48,7 +48,7 @@ mod release;
 pub mod strategic;
 mod strategy;
 mod text;
-pub mod time;
+mod time;
 mod update;
 mod write;
 

@@ -3,7 +3,7 @@
 const DAY: i64 = 86_400;
 
 /// A number of seconds since 1970 as text; the years 0 to 9999 are all there are.
-pub fn format(seconds: i64) -> String {
+pub(crate) fn format(seconds: i64) -> String {
     let seconds = seconds.clamp(-62_167_219_200, 253_402_300_799);
     let (year, month, day) = date(seconds.div_euclid(DAY));
     let (hour, minute, second) =
@@ -12,7 +12,7 @@ pub fn format(seconds: i64) -> String {
 }
 
 /// The same text read; `None` for anything in another form.
-pub fn parse(text: &str) -> Option<i64> {
+pub(crate) fn parse(text: &str) -> Option<i64> {
     let number = |from: usize, to: usize| text.get(from..to)?.parse::<u16>().ok().map(i64::from);
     let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
     let seconds =

@@ -10,11 +10,11 @@ use node::doctor::{self, Area, Boot, Finding, Gravity, examine};
 use serde_json::{Value, json};
 use view::{Answer, Ask, Key, Object, ResourceId};
 use wire::request::GetOptions;
-use wire::{Encoding, ListOptions, Request, Verb, transcode};
+use wire::{ListOptions, Request, Verb};
 
 use super::answer::{is_kept, is_plain};
 use super::tokens::For;
-use super::{Reads, Who, random};
+use super::{Reads, Who, json, random};
 use crate::store::Store;
 use crate::tls;
 
@@ -44,7 +44,7 @@ impl Reads {
             audiences: bound.audiences.clone(),
         };
         let (encoding, bytes) = self.tokens.find(&of)?;
-        decoded(&bytes, encoding)
+        json::of(&bytes, encoding)
     }
 
     fn would_show(self: &Arc<Self>, ask: &doctor::Ask) -> Option<doctor::Answer> {
@@ -91,13 +91,8 @@ impl Reads {
     /// An object, if its bytes can be had; null unless what is in it matters.
     fn read(&self, resource: &ResourceId, object: &Object, whole: bool) -> Option<Value> {
         let bytes = self.bytes(resource, object)?;
-        if whole { decoded(&bytes, object.encoding) } else { Some(Value::Null) }
+        if whole { json::of(&bytes, object.encoding) } else { Some(Value::Null) }
     }
-}
-
-fn decoded(bytes: &[u8], encoding: Encoding) -> Option<Value> {
-    let json = transcode::transcode(bytes, encoding, Encoding::Json).ok()?;
-    serde_json::from_slice(&json.bytes).ok()
 }
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {

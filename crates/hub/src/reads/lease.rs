@@ -9,14 +9,14 @@ use hyper::{Response, StatusCode};
 use serde_json::Value;
 use view::{Key, ResourceId};
 use wire::media::{self, Encoding, negotiate};
-use wire::{Status, Verb, transcode};
+use wire::{Status, Verb};
 
 use super::budget::Share;
 use super::cloud::Whole;
 use super::learn::{Read, What};
 use super::render::Rendering;
 use super::writes::Sent;
-use super::{Reads, Who, lock, render};
+use super::{Reads, Who, json, lock, render};
 use crate::body::Body;
 use crate::link::State;
 use crate::proxy::headers;
@@ -117,7 +117,7 @@ impl Reads {
             return;
         }
         let Some((body, encoding)) = whole.object() else { return };
-        let Some(lease) = json(&body, encoding) else { return };
+        let Some(lease) = json::of(&body, encoding) else { return };
         if let Some((key, value)) = self.lease.learn(lease) {
             self.store.write_own(key, Some(value));
         }
@@ -137,7 +137,7 @@ impl Reads {
             Ok(media::Body::Yaml) => return refuse(&unknown()),
             Err(status) => return refuse(&status),
         };
-        let Some(lease) = json(&sent.body, encoding) else {
+        let Some(lease) = json::of(&sent.body, encoding) else {
             return refuse(&Status::bad_request("the lease cannot be read"));
         };
         let name = lease.pointer("/metadata/name").and_then(Value::as_str);
@@ -181,15 +181,5 @@ impl Reads {
                 response
             },
         )
-    }
-}
-
-fn json(bytes: &[u8], encoding: Encoding) -> Option<Value> {
-    match encoding {
-        Encoding::Json => serde_json::from_slice(bytes).ok(),
-        Encoding::Protobuf => {
-            let made = transcode::transcode(bytes, encoding, Encoding::Json).ok()?;
-            serde_json::from_slice(&made.bytes).ok()
-        }
     }
 }

@@ -7,9 +7,9 @@ use node::agree::{Name, Node, Pod, Pods};
 use node::doctor::ask::Collection;
 use serde_json::Value;
 use view::{Answer, Ask, Header, Key, Object, ResourceId, Scope};
-use wire::{Encoding, ListOptions, Request, transcode};
+use wire::{ListOptions, Request};
 
-use super::{Reads, Who, random};
+use super::{Reads, Who, json, random};
 
 /// The Node object of this node.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -120,7 +120,6 @@ impl Reads {
 
     fn decoded(&self, resource: &ResourceId, object: &Object) -> Option<Value> {
         let bytes = self.bytes(resource, object)?;
-        let json = transcode::transcode(&bytes, object.encoding, Encoding::Json).ok()?;
-        serde_json::from_slice(&json.bytes).ok()
+        json::of(&bytes, object.encoding)
     }
 }

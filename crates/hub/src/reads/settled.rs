@@ -16,7 +16,6 @@ use serde_json::{Value, json};
 
 use super::cloud::AGENT;
 use super::settling::Shown;
-use super::staging::now;
 use super::writes::Sent;
 use super::{Reads, Who, lock};
 use crate::link::State;
@@ -37,7 +36,7 @@ pub struct Tally {
     is_due: AtomicBool,
 }
 
-/// SettledFigures of a moment.
+/// Figures of a moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SettledFigures {
     /// Entries that reached the cloud, or that it had already.
@@ -145,7 +144,7 @@ impl Reads {
         }
     }
 
-    /// SettledFigures for who watches.
+    /// Figures for who watches.
     #[must_use]
     pub fn settling_figures(&self) -> SettledFigures {
         let machine = lock(&self.settling.machine);
@@ -201,23 +200,12 @@ impl Reads {
 
     /// The cloud said what time it is: a clock that agrees is trusted until the link is lost.
     pub(super) fn hear_time(&self, headers: &HeaderMap) {
-        let Some(theirs) = headers.get(hyper::header::DATE).and_then(|date| http_date(date.to_str().ok()?))
-        else {
-            return;
-        };
-        let apart = theirs.abs_diff(now());
-        self.settling.is_clock_right.store(apart <= CLOSE.as_secs(), Ordering::Relaxed);
+        let date = headers.get(hyper::header::DATE).and_then(|date| date.to_str().ok());
+        let Some(theirs) = date.and_then(|date| httpdate::parse_http_date(date).ok()) else { return };
+        let ours = tls::since_1970(SystemTime::now());
+        let is_right = tls::since_1970(theirs).abs_diff(ours) <= CLOSE;
+        self.settling.is_clock_right.store(is_right, Ordering::Relaxed);
     }
-}
-
-/// A moment as HTTP writes it (RFC 9110: `Sun, 06 Nov 1994 08:49:37 GMT`), in seconds since 1970.
-fn http_date(text: &str) -> Option<i64> {
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let mut parts = text.split_once(", ")?.1.strip_suffix(" GMT")?.split(' ');
-    let (day, month, year, time) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let month = MONTHS.iter().position(|own| *own == month)? + 1;
-    node::date::parse(&format!("{year}-{month:02}-{day}T{time}Z"))?.try_into().ok()
 }
 
 fn place(entry: &Entry) -> Place {
@@ -250,19 +238,6 @@ fn line<const N: usize>(entry: &Entry, more: [(&str, Value); N]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_of_http_are_read() {
-        assert_eq!(http_date("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
-        for odd in [
-            "",
-            "Sunday, 06-Nov-94 08:49:37 GMT",
-            "Sun, 06 Foo 1994 08:49:37 GMT",
-            "Sun, 06 Nov 1994 08:49:37",
-        ] {
-            assert_eq!(http_date(odd), None, "{odd}");
-        }
-    }
 
     #[test]
     fn a_settling_is_announced_once_and_losses_whenever_they_are() {

@@ -24,7 +24,7 @@ use super::learn::{Read, What};
 use super::settled::Tally;
 use super::staging::now;
 use super::writes::Sent;
-use super::{Reads, Who, lock, random};
+use super::{Reads, Who, json, lock, random};
 use crate::cloud::Trouble;
 use crate::link::State;
 use crate::store::Own;
@@ -426,8 +426,7 @@ fn is_gone_by(status: StatusCode) -> bool {
 }
 
 fn has_finalizers(body: &[u8], encoding: Encoding) -> bool {
-    let json = wire::transcode::transcode(body, encoding, Encoding::Json).ok();
-    let object: Option<Value> = json.and_then(|json| serde_json::from_slice(&json.bytes).ok());
+    let object = json::of(body, encoding);
     let finalizers = object.as_ref().and_then(|object| object.pointer("/metadata/finalizers"));
     finalizers.and_then(Value::as_array).is_some_and(|finalizers| !finalizers.is_empty())
 }

@@ -2,6 +2,7 @@
 //! later, the same ones once.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use hyper::StatusCode;
 use hyper::header::CONTENT_TYPE;
@@ -12,9 +13,10 @@ use view::Key;
 use wire::media::{self, Encoding};
 use wire::{Status, transcode};
 
-use super::staging::{Submitted, Writing, now};
+use super::staging::{Submitted, Writing};
 use super::writes::Sent;
 use super::{Reads, lock, random};
+use crate::node_certificate::wire_time;
 use crate::proxy::headers;
 
 impl Reads {
@@ -39,7 +41,7 @@ impl Reads {
         let json = transcode::transcode(&sent.body, encoding, Encoding::Json).map_err(|e| e.to_status())?;
         let event: Value =
             serde_json::from_slice(&json.bytes).map_err(|e| Status::bad_request(e.to_string()))?;
-        let event = events::made(event, asked, &uid(), &patch::time::format(now()))?;
+        let event = events::made(event, asked, &uid(), &wire_time(SystemTime::now()))?;
         let name = event.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
         let like = lock(&self.staging.outbox).event_like(&event);
         let id = like.clone().unwrap_or_else(|| events::id(&Key::new(&asked.namespace, &name)));

@@ -1,27 +1,25 @@
 //! What kubelet and the CNI's daemon write while the cloud is away: applied, flushed, shown, answered (design §6.3). What a
 //! write makes of an object, and what waits, is the outbox's to say.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use durable::os::OsFs;
 use hyper::header::{ACCEPT, CONTENT_TYPE};
 use hyper::{Response, StatusCode};
-use outbox::{
-    Allowed, Asked, Base, Content, Entry, Id, Outbox, Put, Refused, Staged, Stamp, Token, What, Writer,
-};
+use outbox::{Allowed, Asked, Base, Id, Outbox, Put, Refused, Staged, Stamp, Token, What, Writer};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
-use view::{Answer, Key, Object, ResourceId};
+use view::{Answer, Key, ResourceId};
 use wire::media::negotiate;
-use wire::{Encoding, Status, transcode};
+use wire::{Encoding, Status};
 
 use super::answer::is_kept;
 use super::budget::Share;
+use super::layers::set_version;
 use super::learn::{Read, What as Asks};
 use super::render::Rendering;
-use super::settling::staged_key;
 use super::writes::Sent;
 use super::{Reads, Who, lock, render};
 use crate::body::Body;
@@ -97,15 +95,9 @@ impl Staging {
     /// # Errors
     /// The kernel's id of this boot cannot be read.
     pub fn new(outbox: Outbox) -> Result<Staging> {
-        // For tests, as the plugin has it (design §5.8).
-        let boot = match std::env::var("EDGEKEEP_BOOT_ID") {
-            Ok(boot) => boot,
-            Err(_) => {
-                let path = Path::new("/proc/sys/kernel/random/boot_id");
-                std::fs::read_to_string(path).map_err(|e| Error::file("cannot read", path, e))?
-            }
-        };
-        Ok(Staging { outbox: Mutex::new(outbox), boot: boot.trim().into(), next: Mutex::default() })
+        let env = |name: &str| std::env::var(name).ok();
+        let boot = lease::machine::now(&OsFs, env).map_err(|e| Error::with("this boot", e))?.boot;
+        Ok(Staging { outbox: Mutex::new(outbox), boot: boot.into(), next: Mutex::default() })
     }
 
     /// The kernel's id of this boot.
@@ -400,105 +392,6 @@ impl Reads {
         Ok(Present { object: shown, base, uid, pending: true })
     }
 
-    /// An object in JSON, whole; `None` if it cannot be had.
-    fn value(&self, resource: &ResourceId, object: &Object) -> Option<Value> {
-        let bytes = self.bytes(resource, object)?;
-        let json = match object.encoding {
-            Encoding::Json => return serde_json::from_slice(&bytes).ok(),
-            Encoding::Protobuf => transcode::transcode(&bytes, Encoding::Protobuf, Encoding::Json).ok()?,
-        };
-        json.complete.then(|| serde_json::from_slice(&json.bytes).ok())?
-    }
-
-    /// The cloud's object in JSON, with the cloud's version.
-    pub(super) fn cloud_value(&self, resource: &ResourceId, object: &Object) -> Option<Value> {
-        let mut value = self.value(resource, object)?;
-        set_version(&mut value, object.header.rv.get());
-        Some(value)
-    }
-
-    /// Lays over the cloud's object what waits of it; lifts what lay there if nothing does. `newest` has just been stored.
-    pub(super) fn lay(self: &Arc<Self>, resource: &ResourceId, key: &Key, newest: Option<(&Entry, Content)>) {
-        let beneath = self.lock().beneath(resource, key);
-        // What the cloud has deleted is not brought back; what it has made anew is another object.
-        let Some(beneath) = beneath else { return };
-        let mut entries: Vec<Arc<Entry>> = {
-            let outbox = lock(&self.staging.outbox);
-            let of_this = |entry: &&Arc<Entry>| *entry.id.uid == *beneath.header.uid();
-            let ids: Vec<Id> =
-                outbox.at(resource, key).filter(of_this).map(|entry| entry.id.clone()).collect();
-            ids.iter().filter_map(|id| outbox.stored_entry(id).cloned()).collect()
-        };
-        // kubelet's is the whole object, daemons' are members of it.
-        entries.sort_by(|one, other| one.id.writer.cmp(&other.id.writer));
-        if entries.is_empty() {
-            if self.lock().is_laid_over(resource, key) {
-                self.with(|view| view.lift(resource, key));
-            }
-            return;
-        }
-        if let [entry] = entries.as_slice()
-            && entry.id.writer == Writer::Kubelet
-            && entry.base.rv == beneath.header.rv.get()
-            && entry.what != (What::Finished { gone: true })
-        {
-            // It stands on this very object, and is laid as it is.
-            let bytes = match newest.filter(|(own, _)| own.id == entry.id) {
-                Some((_, content)) => Some(content.bytes.into_vec()),
-                None => self.content_bytes(&entry.id),
-            };
-            return self.lay_bytes(resource, key, bytes);
-        }
-        let Some(mut value) = self.value(resource, &beneath) else {
-            tracing::error!(
-                "{resource}/{key}: what waits of it cannot be shown, for what it is about cannot be read"
-            );
-            return;
-        };
-        for entry in &entries {
-            let content = match newest.as_ref().filter(|(own, _)| own.id == entry.id) {
-                Some((_, content)) => Some(Value::clone(&content.value)),
-                None => self.content(&entry.id),
-            };
-            let Some(content) = content else {
-                tracing::error!("{resource}/{key}: what waits of it cannot be read");
-                continue;
-            };
-            if entry.what == (What::Finished { gone: true }) {
-                return self.with(|view| view.lay_over(resource, key, None));
-            }
-            value = outbox::owned::laid_over(entry, &content, &value);
-        }
-        set_version(&mut value, beneath.header.rv.get());
-        self.lay_bytes(resource, key, Some(value.to_string().into_bytes()));
-    }
-
-    fn lay_bytes(self: &Arc<Self>, resource: &ResourceId, key: &Key, bytes: Option<Vec<u8>>) {
-        match bytes.map(|bytes| view::read(resource, bytes, Encoding::Json)) {
-            Some(Ok(object)) => self.with(|view| view.lay_over(resource, key, Some(object))),
-            Some(Err(e)) => tracing::error!("{resource}/{key}: what waits of it cannot be shown: {e}"),
-            None => tracing::error!("{resource}/{key}: what waits of it cannot be read"),
-        }
-    }
-
-    /// The content of an entry, as it is stored.
-    pub(crate) fn content(&self, id: &Id) -> Option<Value> {
-        serde_json::from_slice(&self.content_bytes(id)?).ok()
-    }
-
-    fn content_bytes(&self, id: &Id) -> Option<Vec<u8>> {
-        let record = self.store.own(&staged_key(id))?;
-        Outbox::content(&record).map(<[u8]>::to_vec)
-    }
-
-    /// Lays everything over the view that waits, at the start.
-    pub(super) fn lay_all(self: &Arc<Self>) {
-        let ids: Vec<Id> = lock(&self.staging.outbox).entries().map(|entry| entry.id.clone()).collect();
-        for id in ids.iter().filter(|id| is_kept(&id.resource)) {
-            self.lay(&id.resource, &id.key, None);
-        }
-    }
-
     /// Whether a write that did not get through may wait: nobody knows that the cloud refused it.
     pub(super) fn is_cut_off(trouble: &Trouble) -> bool {
         matches!(trouble, Trouble::Gone(_) | Trouble::NotSent(_) | Trouble::Lost(_))
@@ -517,12 +410,6 @@ struct Present {
 fn unknown(resource: &ResourceId) -> Status {
     let of = resource.group_resource();
     Status::unavailable(format!("the cluster cannot be reached, and this node does not know these {of}"))
-}
-
-fn set_version(object: &mut Value, rv: u64) {
-    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.insert("resourceVersion".to_owned(), rv.to_string().into());
-    }
 }
 
 /// Which members a daemon has set by now.

@@ -13,7 +13,7 @@ use wire::media::{self, Encoding};
 use wire::{Resource, Status, transcode};
 
 use super::writes::Sent;
-use super::{Reads, Who, lock};
+use super::{Reads, Who, json, lock};
 use crate::body::Body;
 use crate::proxy::headers;
 use crate::refuse;
@@ -42,8 +42,7 @@ pub struct For {
 impl For {
     /// Reads a TokenRequest; `None` for one that is bound to something else than a pod, or cannot be read.
     fn of(asked: &Resource, body: &[u8], encoding: Encoding) -> Option<For> {
-        let json = transcode::transcode(body, encoding, Encoding::Json).ok()?;
-        let request: Value = serde_json::from_slice(&json.bytes).ok()?;
+        let request = json::of(body, encoding)?;
         let spec = request.get("spec")?;
         let text = |value: &Value, name: &str| {
             value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
@@ -102,8 +101,7 @@ impl Tokens {
 
 /// The token in an answered TokenRequest.
 fn token_in(encoding: Encoding, bytes: &[u8]) -> Option<String> {
-    let json = transcode::transcode(bytes, encoding, Encoding::Json).ok()?;
-    let request: Value = serde_json::from_slice(&json.bytes).ok()?;
+    let request = json::of(bytes, encoding)?;
     request.get("status")?.get("token")?.as_str().map(str::to_owned)
 }
 

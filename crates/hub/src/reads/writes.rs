@@ -15,7 +15,7 @@ use view::{Key, ResourceId, Shown};
 use wire::media::{self, Form, negotiate};
 use wire::object::{Object, with_resource_version};
 use wire::versions::{NotMapped, Reference, map_references, map_versions};
-use wire::{Encoding, Status, Verb, transcode};
+use wire::{Status, Verb};
 
 use super::answer::is_kept;
 use super::budget::Share;
@@ -324,6 +324,5 @@ fn is_dry(about: &wire::Request, sent: &Sent) -> bool {
 fn options(sent: &Sent) -> Option<Value> {
     let content_type = headers::text(&sent.headers, CONTENT_TYPE);
     let media::Body::Object(encoding) = media::body(content_type).ok()? else { return None };
-    let json = transcode::transcode(&sent.body, encoding, Encoding::Json).ok()?;
-    serde_json::from_slice(&json.bytes).ok()
+    super::json::of(&sent.body, encoding)
 }
