@@ -74,7 +74,9 @@ fn a_program_that_runs_is_replaced_and_brought_back() {
     let stock = node.path("opt/cni/bin/host-local");
     // By another process: a child that another test starts meanwhile would inherit the file open for writing, and what is
     // open for writing cannot be started.
-    assert!(Command::new("cp").arg("/bin/sleep").arg(&stock).status().unwrap().success());
+    assert!(
+        Command::new("cp").args(["--preserve=mode", "/bin/sleep"]).arg(&stock).status().unwrap().success()
+    );
     let before = node.all();
     let mut running = Command::new(&stock).arg("60").spawn().unwrap();
     assert_eq!(node.say("adopt cni").0, 0);
