@@ -12,6 +12,7 @@ pub(crate) fn of(error: &lease::Error) -> Error {
         | lease::Error::NotAllRequested(_)
         | lease::Error::Duplicate { .. }
         | lease::Error::InUse { .. }
+        | lease::Error::Full { .. }
         | lease::Error::NotFound => Error::internal(text),
         lease::Error::Locked { .. } | lease::Error::Interfered(_) => Error::try_again(text),
         lease::Error::Io { .. } | lease::Error::Journal(_) | lease::Error::NotDurable(_) => Error::io(text),

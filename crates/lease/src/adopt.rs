@@ -229,7 +229,7 @@ impl<F: Fs> Store<'_, F> {
             born: age.secs,
             foreign: true,
         };
-        let slot = self.index.free_slot();
+        let slot = self.free_slot()?;
         let (identity, ifname) = (binding.identity.clone(), binding.ifname.clone());
         self.commit(&Record::Bind { slot, binding })?;
         if dead || !matches!(identity, Identity::Pod { .. }) {
@@ -365,6 +365,6 @@ impl<F: Fs> Store<'_, F> {
             born: self.now.wall,
             foreign: true,
         };
-        self.commit(&Record::Bind { slot: self.index.free_slot(), binding })
+        self.commit(&Record::Bind { slot: self.free_slot()?, binding })
     }
 }

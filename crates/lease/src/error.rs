@@ -4,6 +4,8 @@ use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use crate::record::SLOTS;
+
 /// Why a command failed.
 #[derive(Debug)]
 pub enum Error {
@@ -68,6 +70,11 @@ pub enum Error {
         /// The sandbox that has it.
         container: String,
     },
+    /// The journal takes no more bindings.
+    Full {
+        /// The directory that it is in.
+        state: PathBuf,
+    },
     /// Another program changed the directory while it was locked.
     Interfered(PathBuf),
 }
@@ -113,6 +120,11 @@ impl std::fmt::Display for Error {
             Error::InUse { identity, container } => write!(
                 f,
                 "{identity} is live: sandbox {container} has its addresses; if you know that it is dead, say --force"
+            ),
+            Error::Full { state } => write!(
+                f,
+                "{}/journal has {SLOTS} bindings, which is all that it takes: release some with `edgekeep leases release`",
+                state.display()
             ),
             Error::Interfered(path) => write!(
                 f,

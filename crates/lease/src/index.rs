@@ -15,6 +15,7 @@ use durable::fs::{File, Fs, Meta, Open, Stamp};
 use durable::journal::{Generation, Span, Tail};
 
 use crate::binding::Class;
+use crate::record::SLOTS;
 
 const PAGE: usize = 4096;
 const PAIR: usize = 16;
@@ -27,6 +28,8 @@ const FULL: u32 = 144;
 /// How many slots stay free before one of them is used again: far more than records ever wait for a flush.
 const SPARE: u32 = 256;
 const NONE: u32 = u32::MAX;
+/// How many free places one write makes: 128 KiB of them.
+const FREED_AT_ONCE: usize = 4096;
 
 /// What a value is found by. The hash of a key says which kind it is, so that kinds never meet.
 #[derive(Debug, Clone, Copy)]
@@ -265,18 +268,18 @@ impl<F: Fs> Index<F> {
     /// A slot that no binding has: the one that has been free longest, but none that was freed lately. Of two records
     /// that were not flushed a power cut may take the earlier and leave the later: if that were the one which gives
     /// the slot to another, the binding that was in it would be lost with a record that was never answered.
-    pub fn free_slot(&self) -> u32 {
+    /// `None` where the journal takes no more.
+    pub fn free_slot(&self) -> Option<u32> {
         let free = self.list(None);
-        some(free.first).filter(|_| free.count > SPARE).unwrap_or(self.places)
+        match some(free.first).filter(|_| free.count > SPARE) {
+            None => Some(self.places).filter(|slot| *slot < SLOTS),
+            first => first,
+        }
     }
 
     /// Puts a binding at the end of the list of its class; it must be in none.
     pub fn put(&mut self, slot: u32, span: Span, class: Class, durable_at: u64) -> Done<()> {
-        // A slot further on than any so far: those between are free.
-        while self.places < slot {
-            self.link(self.places, UNLINKED)?;
-            self.places += 1;
-        }
+        self.free_up_to(slot)?;
         if self.places == slot {
             self.places += 1;
         } else {
@@ -292,6 +295,32 @@ impl<F: Fs> Index<F> {
         self.unlink(slot)?;
         self.live_bytes = self.live_bytes.saturating_sub(u64::from(place.span.len));
         self.link(slot, UNLINKED)
+    }
+
+    /// A slot further on than any so far is put: those between are free. They may be many, so a write has many of them.
+    fn free_up_to(&mut self, end: u32) -> Done<()> {
+        let (first, list) = (self.places, self.list(None));
+        if first >= end {
+            return Ok(());
+        }
+        let free = |slot: u32| Place {
+            previous: if slot == first { list.last } else { slot - 1 },
+            next: if slot + 1 == end { NONE } else { slot + 1 },
+            ..UNLINKED
+        };
+        for some in (first..end).step_by(FREED_AT_ONCE) {
+            let these = (some..end).take(FREED_AT_ONCE);
+            let bytes: Vec<u8> = these.flat_map(|slot| place_bytes(&free(slot))).collect();
+            self.write(&bytes, self.place_at(some))?;
+        }
+        if let Some(before) = some(list.last) {
+            let other = self.read_place(before)?;
+            self.write_place(before, &Place { next: first, ..other })?;
+        }
+        let head = if list.first == NONE { first } else { list.first };
+        *self.list_mut(None) = List { first: head, last: end - 1, count: list.count + (end - first) };
+        self.places = end;
+        Ok(())
     }
 
     fn link(&mut self, slot: u32, place: Place) -> Done<()> {
@@ -396,15 +425,7 @@ impl<F: Fs> Index<F> {
     }
 
     fn write_place(&self, slot: u32, place: &Place) -> Done<()> {
-        let class = place.class.and_then(|class| Class::ALL.iter().position(|one| *one == class));
-        let class = class.and_then(|at| u32::try_from(at + 1).ok()).unwrap_or(0);
-        let mut bytes = Vec::with_capacity(32);
-        bytes.extend_from_slice(&place.span.offset.to_le_bytes());
-        for field in [place.span.len, class, place.previous, place.next] {
-            bytes.extend_from_slice(&field.to_le_bytes());
-        }
-        bytes.extend_from_slice(&place.durable_at.to_le_bytes());
-        self.write(&bytes, self.place_at(slot))
+        self.write(&place_bytes(place), self.place_at(slot))
     }
 
     fn read(&self, bytes: &mut [u8], at: u64) -> Done<()> {
@@ -517,6 +538,18 @@ impl Fields<'_> {
 /// A free place in no list.
 const UNLINKED: Place =
     Place { span: Span { offset: 0, len: 0 }, class: None, durable_at: 0, previous: NONE, next: NONE };
+
+fn place_bytes(place: &Place) -> Vec<u8> {
+    let class = place.class.and_then(|class| Class::ALL.iter().position(|one| *one == class));
+    let class = class.and_then(|at| u32::try_from(at + 1).ok()).unwrap_or(0);
+    let mut bytes = Vec::with_capacity(PLACE);
+    bytes.extend_from_slice(&place.span.offset.to_le_bytes());
+    for field in [place.span.len, class, place.previous, place.next] {
+        bytes.extend_from_slice(&field.to_le_bytes());
+    }
+    bytes.extend_from_slice(&place.durable_at.to_le_bytes());
+    bytes
+}
 
 fn some(slot: u32) -> Option<u32> {
     (slot != NONE).then_some(slot)

@@ -39,6 +39,9 @@ pub struct Network {
     pub reused: u64,
 }
 
+/// How many bindings a journal takes. The index has a place for each slot up to the highest: without a bound one record
+/// could make it fill the memory that /run lives in.
+pub(crate) const SLOTS: u32 = 1 << 20;
 const BIND: u8 = 1;
 const END: u8 = 2;
 const NETWORK: u8 = 3;
@@ -96,8 +99,8 @@ impl Record {
     pub fn decode(bytes: &[u8]) -> Option<Record> {
         let mut bytes = In(bytes);
         match bytes.u8()? {
-            BIND => Some(Record::Bind { slot: bytes.u32()?, binding: decode_binding(&mut bytes)? }),
-            END => Some(Record::End { slot: bytes.u32()? }),
+            BIND => Some(Record::Bind { slot: slot(&mut bytes)?, binding: decode_binding(&mut bytes)? }),
+            END => Some(Record::End { slot: slot(&mut bytes)? }),
             NETWORK => {
                 let (directory, given_up, reused) = (bytes.text()?, bytes.u64()?, bytes.u64()?);
                 let mut sets = Vec::new();
@@ -113,6 +116,10 @@ impl Record {
             _ => None,
         }
     }
+}
+
+fn slot(bytes: &mut In<'_>) -> Option<u32> {
+    bytes.u32().filter(|slot| *slot < SLOTS)
 }
 
 fn encode_binding(out: &mut Out, binding: &Binding) {

@@ -217,6 +217,11 @@ impl<'a, F: Fs> Store<'a, F> {
         Ok(())
     }
 
+    /// A slot for a new binding.
+    pub(crate) fn free_slot(&self) -> Result<u32, Error> {
+        self.index.free_slot().ok_or_else(|| Error::Full { state: self.places.state.clone() })
+    }
+
     /// Whatever has been written so far is to be flushed before the next answer.
     pub(crate) fn need_flush(&mut self) {
         self.flush_to = self.journal.tail().end;

@@ -77,7 +77,7 @@ impl<F: Fs> Store<'_, F> {
         let (home, others) = self.home(request, held)?;
         let choices = self.choose(sets, &request.requested, home.as_ref().map(|(slot, b)| (*slot, b)))?;
         let addresses: Vec<IpAddr> = choices.iter().map(|choice| choice.address).collect();
-        let slot = home.as_ref().map_or_else(|| self.index.free_slot(), |(slot, _)| *slot);
+        let slot = home.as_ref().map_or_else(|| self.free_slot(), |(slot, _)| Ok(*slot))?;
         let home = home.map(|(_, binding)| binding);
         if let Some(address) = home.as_ref().and_then(|home| self.wrested(home, request, sets, &addresses)) {
             return Err(Error::Duplicate { address, container: request.container.clone() });

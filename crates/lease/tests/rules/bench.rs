@@ -7,6 +7,7 @@ use std::time::Duration;
 use cni::range::{Cidr, RangeSet, Spec};
 use cni::retain::Policy;
 use durable::fs::Fs;
+use durable::journal::{Journal, Seen};
 use lease::{Error, Identity, Now, Places, Request, Store, inspect};
 use testkit::power_cut::PowerCutFs;
 
@@ -156,6 +157,27 @@ impl Bench {
         self.disk.reboot_clean();
         self.disk.advance(Duration::from_secs(30));
         (self.boot, self.uptime) = (self.boot + 1, 10);
+    }
+
+    /// Puts other records where the journal has these.
+    pub fn rewrite_journal(&self, change: impl Fn(&mut [u8])) {
+        let state = Path::new(STATE).join("net");
+        let mut journal = Journal::open(&self.disk, &state).unwrap().unwrap();
+        let mut records = Vec::new();
+        let keep = |seen: Seen<'_>| {
+            let Seen::Record(_, record) = seen else { panic!("{seen:?}") };
+            records.push(record.to_vec());
+            Ok(())
+        };
+        assert!(journal.scan(None, usize::MAX, keep).unwrap());
+        let written = Journal::replace(&self.disk, &state, 7, |writer| {
+            records.iter_mut().try_for_each(|record| {
+                change(record);
+                writer.add(record)
+            })
+        });
+        written.unwrap();
+        self.disk.settle();
     }
 
     pub fn wait(&mut self, seconds: u64) {

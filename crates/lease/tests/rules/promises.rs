@@ -48,6 +48,29 @@ fn p3_power_cut_after_add_loses_nothing_that_was_answered() {
 }
 
 #[test]
+fn a_record_whose_slot_cannot_be_costs_no_memory_and_nobody_an_address() {
+    // The index has a place for each slot up to the highest.
+    for slot in [7_u32, 4097, 100_000, (1 << 20) - 1, 1 << 20, u32::MAX] {
+        let mut bench = dual();
+        let first = bench.add("web-0", "c1");
+        let second = bench.add("web-1", "c2");
+        bench.rewrite_journal(|record| {
+            // A binding's slot is behind its kind, its names are at its end.
+            if record.windows(5).any(|name| name == b"web-0") {
+                record[1..5].copy_from_slice(&slot.to_le_bytes());
+            }
+        });
+        bench.reboot();
+        assert_eq!(bench.add("web-1", "c3"), second, "slot {slot}");
+        if slot < 1 << 20 {
+            assert_eq!(bench.add("web-0", "c4"), first, "slot {slot}");
+        }
+        let third = bench.add("web-2", "c5");
+        assert!(third != first && third != second, "slot {slot}");
+    }
+}
+
+#[test]
 fn an_answer_after_a_dead_process_is_as_durable_as_any() {
     // The process that made directory and journal dies at each of its calls; what the next one answers must stand.
     for n in 0..200 {
