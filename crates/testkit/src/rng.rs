@@ -73,6 +73,22 @@ impl Rng {
     }
 }
 
+/// The seeds of a simulation: the one in `SIM_SEED`, which is to be repeated, or as many as `SIM_RUNS` says, `usual` ones if
+/// it says nothing.
+///
+/// # Panics
+/// When one of them is no number.
+pub fn seeds(usual: u64) -> std::ops::Range<u64> {
+    let number = |name: &str| {
+        let text = std::env::var(name).ok()?;
+        Some(text.parse::<u64>().unwrap_or_else(|_| panic!("{name} is {text:?}, which is no number")))
+    };
+    match number("SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("SIM_RUNS").unwrap_or(usual),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -106,6 +106,21 @@ fn link_local(cluster: &Cluster<'_>) -> Result<String> {
     node.run(&[&kubectl, "--kubeconfig", &config, "get", "--raw", "/readyz"])
 }
 
+/// Lets the node join, with its hub, and brings kubelet and kube-proxy behind that.
+///
+/// # Errors
+///
+/// A part does not come up.
+pub async fn join_behind(cluster: &mut Cluster<'_>, hub: &mut Hub) -> Result<()> {
+    let direct = cluster.cloud.access().clone();
+    cluster.join(&direct).await?;
+    hub.start(&cluster.stage.node).await?;
+    hub.judges(&cluster.stage.node, "up").await?;
+    behind(cluster, hub)?;
+    cluster.kubelet_is_heard().await?;
+    cluster.node_ready().await
+}
+
 /// Brings kubelet and kube-proxy behind the hub, which runs.
 ///
 /// # Errors

@@ -43,13 +43,8 @@ pub async fn run(dir: &RunDir, options: &Options, checks: &mut Checks) -> Result
 }
 
 async fn play(cluster: &mut Cluster<'_>, hub: &mut Hub, seed: u64) -> Result<()> {
+    node_hub::join_behind(cluster, hub).await?;
     let direct = cluster.cloud.access().clone();
-    cluster.join(&direct).await?;
-    hub.start(&cluster.stage.node).await?;
-    hub.judges(&cluster.stage.node, "up").await?;
-    node_hub::behind(cluster, hub)?;
-    cluster.kubelet_is_heard().await?;
-    cluster.node_ready().await?;
     cluster
         .cloud
         .apply(&[json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})])?;

@@ -4,16 +4,16 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail};
-use serde_json::Value;
 
 use crate::checks::Checks;
-use crate::clientgo::{ClientGo, FORMS};
+use crate::clientgo::FORMS;
 use crate::cloud;
 use crate::cluster::{Cluster, READY};
 use crate::hub::Hub;
 use crate::kubelet::{self, NODE};
 use crate::run_dir::RunDir;
-use crate::scenario::node_staging::workload::{self, ANSWERING, NAMESPACE, Pods};
+use crate::scenario::node_staging::readers::Readers;
+use crate::scenario::node_staging::workload::{self, ANSWERING, NAMESPACE};
 use crate::scenario::{Options, node_hub};
 use crate::sys;
 
@@ -48,41 +48,13 @@ pub async fn run(scenario: &str, dir: &RunDir, options: &Options, checks: &mut C
     cluster.close(played)
 }
 
-/// Who looks at what the hub shows.
-struct Reader {
-    kubectl: String,
-    kubeconfig: String,
-}
-
-impl Reader {
-    fn pods(&self, cluster: &Cluster<'_>) -> Result<Pods> {
-        let words =
-            [&self.kubectl, "--kubeconfig", &self.kubeconfig, "--namespace", NAMESPACE, "get", "pods"];
-        let told = cluster.stage.node.run(&[words.as_slice(), &["--output", "json"]].concat())?;
-        Pods::of(&serde_json::from_str::<Value>(&told)?)
-    }
-}
-
 async fn play(cluster: &mut Cluster<'_>, hub: &mut Hub, rounds: usize) -> Result<()> {
-    let direct = cluster.cloud.access().clone();
-    cluster.join(&direct).await?;
-    hub.start(&cluster.stage.node).await?;
-    hub.judges(&cluster.stage.node, "up").await?;
-    node_hub::behind(cluster, hub)?;
-    cluster.kubelet_is_heard().await?;
-    cluster.node_ready().await?;
+    node_hub::join_behind(cluster, hub).await?;
     let before = workload::start(cluster).await?;
     workload::end_job(cluster)?;
-    let kubeconfig = cluster.admin_kubeconfig(&Hub::access(&cluster.stage.node)?)?;
-    let clientgo = ClientGo::new(&cluster.programs, &kubeconfig);
-    let reader = Reader { kubectl: cluster.programs.kubernetes("kubectl"), kubeconfig };
-    // What is granted online is shown offline.
-    reader.pods(cluster)?;
-    let first = clientgo.inform(&cluster.stage.node, "watcher-online", "v1/pods", FORMS[0])?;
-    sys::until("the informer has synced", READY, || first.synced(&cluster.stage.node)).await?;
-    first.end(&cluster.stage.node)?;
+    let reader = Readers::new(cluster).await?;
     cluster.stage.check("start", "all pods are up", Ok(format!("{} pods", before.len())));
-    deleted(cluster, hub, &reader, &clientgo).await?;
+    deleted(cluster, hub, &reader).await?;
     dead(cluster, hub, &reader).await?;
     for round in 1..=rounds {
         outage(cluster, hub, &reader, &format!("round {round}")).await?;
@@ -91,17 +63,12 @@ async fn play(cluster: &mut Cluster<'_>, hub: &mut Hub, rounds: usize) -> Result
 }
 
 /// While the node is away and boots, the cloud deletes pods and makes one anew.
-async fn deleted(
-    cluster: &mut Cluster<'_>,
-    hub: &mut Hub,
-    reader: &Reader,
-    clientgo: &ClientGo,
-) -> Result<()> {
+async fn deleted(cluster: &mut Cluster<'_>, hub: &mut Hub, reader: &Readers) -> Result<()> {
     let step = "deleted";
     cluster.cut()?;
     hub.judges(&cluster.stage.node, "down").await?;
     reboot(cluster, hub).await?;
-    let watcher = clientgo.inform(&cluster.stage.node, "watcher", "v1/pods", FORMS[0])?;
+    let watcher = reader.clientgo.inform(&cluster.stage.node, "watcher", "v1/pods", FORMS[0])?;
     sys::until("the informer has synced", READY, || watcher.synced(&cluster.stage.node)).await?;
     let up = sys::until("all answer", COMING_BACK, || reader.pods(cluster)?.answer(cluster)).await;
     cluster.stage.check(step, "offline, all pods run", up);
@@ -158,7 +125,7 @@ async fn deleted(
 }
 
 /// kubelet is not there when the link comes back.
-async fn dead(cluster: &mut Cluster<'_>, hub: &mut Hub, reader: &Reader) -> Result<()> {
+async fn dead(cluster: &mut Cluster<'_>, hub: &mut Hub, reader: &Readers) -> Result<()> {
     let step = "kubelet dead";
     cluster.cut()?;
     hub.judges(&cluster.stage.node, "down").await?;
@@ -196,7 +163,7 @@ fn is_unheard(cluster: &Cluster<'_>) -> Result<String> {
 }
 
 /// One outage, and whatever else comes of it.
-async fn outage(cluster: &mut Cluster<'_>, hub: &mut Hub, reader: &Reader, step: &str) -> Result<()> {
+async fn outage(cluster: &mut Cluster<'_>, hub: &mut Hub, reader: &Readers, step: &str) -> Result<()> {
     let link = match cluster.stage.shuffle.below(3) {
         0 => cluster.cut().map(|()| "cut")?,
         1 => cluster.black_hole().map(|()| "black hole")?,
@@ -277,7 +244,7 @@ async fn reboot(cluster: &mut Cluster<'_>, hub: &mut Hub) -> Result<()> {
     cluster.start_node_programs()
 }
 
-async fn agreed(cluster: &Cluster<'_>, reader: &Reader) -> Result<String> {
+async fn agreed(cluster: &Cluster<'_>, reader: &Readers) -> Result<String> {
     sys::until("node and cloud agree", COMING_BACK, || {
         kubelet::is_ready(&cluster.cloud.get(&["node", NODE])?)?;
         let (here, there) = (reader.pods(cluster)?, workload::in_cloud(cluster)?);
@@ -289,7 +256,7 @@ async fn agreed(cluster: &Cluster<'_>, reader: &Reader) -> Result<String> {
     .await
 }
 
-async fn agree(cluster: &mut Cluster<'_>, reader: &Reader, step: &str) {
+async fn agree(cluster: &mut Cluster<'_>, reader: &Readers, step: &str) {
     let agreed = agreed(cluster, reader).await;
     cluster.stage.check(
         step,

@@ -2,6 +2,7 @@
 //! node at once, survives whatever befalls the hub and the node, and reaches the cloud when the link is back.
 
 mod full_disk;
+pub mod readers;
 pub mod workload;
 
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 
 use crate::checks::Checks;
-use crate::clientgo::{ClientGo, FORMS, Informer};
+use crate::clientgo::{FORMS, Informer};
 use crate::cloud;
 use crate::cluster::{Cluster, READY};
 use crate::hub::Hub;
@@ -22,6 +23,7 @@ use crate::run_dir::RunDir;
 use crate::scenario::{Options, node_hub};
 use crate::verdict::none_of;
 use crate::{cni, sys};
+use readers::Readers;
 use workload::{JOB, MANY, NAMESPACE, Pods};
 
 /// How long all pods may take to come back.
@@ -44,46 +46,10 @@ pub async fn run(dir: &RunDir, options: &Options, checks: &mut Checks) -> Result
     cluster.close(played)
 }
 
-/// A person at the node, and programs that watch.
-struct Readers {
-    kubectl: String,
-    kubeconfig: String,
-    clientgo: ClientGo,
-}
-
-impl Readers {
-    /// Asks kubectl on the node, through the hub.
-    fn get(&self, cluster: &Cluster<'_>, words: &[&str]) -> Result<Value> {
-        let own = [self.kubectl.as_str(), "--kubeconfig", &self.kubeconfig, "--namespace", NAMESPACE, "get"];
-        let told = cluster.stage.node.run(&[own.as_slice(), words, &["--output", "json"]].concat())?;
-        serde_json::from_str(&told).with_context(|| format!("kubectl said {told:?}"))
-    }
-
-    fn pods(&self, cluster: &Cluster<'_>) -> Result<Pods> {
-        Pods::of(&self.get(cluster, &["pods"])?)
-    }
-}
-
 async fn play(cluster: &mut Cluster<'_>, hub: &mut Hub) -> Result<()> {
-    let direct = cluster.cloud.access().clone();
-    cluster.join(&direct).await?;
-    hub.start(&cluster.stage.node).await?;
-    hub.judges(&cluster.stage.node, "up").await?;
-    node_hub::behind(cluster, hub)?;
-    cluster.kubelet_is_heard().await?;
-    cluster.node_ready().await?;
+    node_hub::join_behind(cluster, hub).await?;
     let before = workload::start(cluster).await?;
-    let kubeconfig = cluster.admin_kubeconfig(&Hub::access(&cluster.stage.node)?)?;
-    let readers = Readers {
-        kubectl: cluster.programs.kubernetes("kubectl"),
-        clientgo: ClientGo::new(&cluster.programs, &kubeconfig),
-        kubeconfig,
-    };
-    // What is granted online is shown offline.
-    readers.pods(cluster)?;
-    let first = readers.clientgo.inform(&cluster.stage.node, "watcher-online", "v1/pods", FORMS[2])?;
-    sys::until("the informer has synced", READY, || first.synced(&cluster.stage.node)).await?;
-    first.end(&cluster.stage.node)?;
+    let readers = Readers::new(cluster).await?;
     cluster.kubelet.kill(&cluster.stage.node)?;
     workload::bind_many(cluster)?;
     sys::until("the hub knows all pods", READY, || readers.pods(cluster)?.count(before.len() + MANY)).await?;

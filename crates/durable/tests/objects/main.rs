@@ -15,14 +15,4 @@ mod simulation;
 mod waiting;
 mod world;
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
-}
-
-/// The seeds of a test: the one that is to be repeated, or as many as asked for.
-fn seeds(usual: u64) -> std::ops::Range<u64> {
-    match number("SIM_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("SIM_RUNS").unwrap_or(usual),
-    }
-}
+use testkit::rng::seeds;

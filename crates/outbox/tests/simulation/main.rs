@@ -16,6 +16,7 @@ mod oracle;
 mod world;
 
 use oracle::Check;
+use testkit::rng::seeds;
 use world::World;
 
 /// What a broken variant does wrong.
@@ -43,18 +44,6 @@ pub enum Sabotage {
 
 /// Beside the steps in which all is quiet.
 const STEPS: usize = 500;
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
-}
-
-/// The seeds of a test: the one that is to be repeated, or as many as asked for.
-fn seeds(usual: u64) -> std::ops::Range<u64> {
-    match number("SIM_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("SIM_RUNS").unwrap_or(usual),
-    }
-}
 
 fn run(world: &mut World) -> Check {
     for _ in 0..5 {

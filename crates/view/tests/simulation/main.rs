@@ -15,6 +15,7 @@ mod oracle;
 mod world;
 
 use oracle::Check;
+use testkit::rng::seeds;
 use world::{Faults, World};
 
 /// What a broken variant does wrong.
@@ -37,18 +38,6 @@ pub enum Sabotage {
 }
 
 const STEPS: usize = 300;
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
-}
-
-/// The seeds of a test: the one that is to be repeated, or as many as asked for.
-fn seeds(usual: u64) -> std::ops::Range<u64> {
-    match number("SIM_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("SIM_RUNS").unwrap_or(usual),
-    }
-}
 
 fn run(world: &mut World) -> Check {
     for round in 0..4 {

@@ -3,7 +3,7 @@
 use anyhow::{Result, anyhow, bail};
 use serde_json::{Value, json};
 
-use super::Readers;
+use super::readers::Readers;
 use super::workload::NAMESPACE;
 use crate::clientgo::ClientGo;
 use crate::cluster::{Cluster, READY};
