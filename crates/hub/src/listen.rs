@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -119,7 +120,23 @@ fn service(peer: &Arc<Peer>, proxy: &Arc<Proxy>) -> impl Fn(Request<Incoming>) -
     }
 }
 
-type Answering = std::pin::Pin<Box<dyn Future<Output = Served> + Send>>;
+type Answering = Pin<Box<dyn Future<Output = Served> + Send>>;
+
+/// Serves until the client has ended, or the hub is told to stop and what is under way has been answered.
+async fn until_stopped<C: Future<Output = hyper::Result<()>>>(
+    connection: C,
+    shared: &Listening,
+    finish: impl FnOnce(Pin<&mut C>),
+) -> hyper::Result<()> {
+    let mut connection = std::pin::pin!(connection);
+    let mut stopping = shared.stopping.clone();
+    tokio::select! {
+        ended = connection.as_mut() => return ended,
+        _ = stopping.wait_for(|stopping| *stopping) => {}
+    }
+    finish(connection.as_mut());
+    connection.await
+}
 
 async fn http2(stream: TlsStream<TcpStream>, peer: &Arc<Peer>, shared: &Listening) -> hyper::Result<()> {
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
@@ -132,14 +149,7 @@ async fn http2(stream: TlsStream<TcpStream>, peer: &Arc<Peer>, shared: &Listenin
         .max_send_buf_size(UNSENT)
         .max_header_list_size(u32::try_from(HEAD_SIZE).unwrap_or(u32::MAX))
         .serve_connection(TokioIo::new(stream), service_fn(service(peer, &shared.proxy)));
-    let mut connection = std::pin::pin!(connection);
-    let mut stopping = shared.stopping.clone();
-    tokio::select! {
-        ended = connection.as_mut() => return ended,
-        _ = stopping.wait_for(|stopping| *stopping) => {}
-    }
-    connection.as_mut().graceful_shutdown();
-    connection.await
+    until_stopped(connection, shared, |connection| connection.graceful_shutdown()).await
 }
 
 async fn http1(stream: TlsStream<TcpStream>, peer: &Arc<Peer>, shared: &Listening) -> hyper::Result<()> {
@@ -149,12 +159,5 @@ async fn http1(stream: TlsStream<TcpStream>, peer: &Arc<Peer>, shared: &Listenin
         .max_buf_size(HEAD_SIZE)
         .serve_connection(TokioIo::new(stream), service_fn(service(peer, &shared.proxy)))
         .with_upgrades();
-    let mut connection = std::pin::pin!(connection);
-    let mut stopping = shared.stopping.clone();
-    tokio::select! {
-        ended = connection.as_mut() => return ended,
-        _ = stopping.wait_for(|stopping| *stopping) => {}
-    }
-    connection.as_mut().graceful_shutdown();
-    connection.await
+    until_stopped(connection, shared, |connection| connection.graceful_shutdown()).await
 }

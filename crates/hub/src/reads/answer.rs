@@ -146,11 +146,19 @@ impl Reads {
         matches!(self.known(&nodes, &key), Answer::Object { .. }).then(|| self.node.clone())
     }
 
-    fn ask_of<'a>(&self, read: &'a Read<'_>, fresh: bool) -> Ask<'a> {
-        let (who, resource) = (&read.who.identity, &read.resource);
+    /// What somebody asks of the view.
+    pub(super) fn ask_as<'a>(&self, who: &'a Who, resource: &'a ResourceId, fresh: bool) -> Ask<'a> {
         // kubelet starts what a list says, so its lists are the cloud's as long as there is one.
-        let patient = !read.who.is_kubelet();
-        Ask { who, resource, granted: false, fresh, patient, now: self.now(), random: random() }
+        let patient = !who.is_kubelet();
+        Ask {
+            who: &who.identity,
+            resource,
+            granted: false,
+            fresh,
+            patient,
+            now: self.now(),
+            random: random(),
+        }
     }
 
     /// Turns a read over until it is answered; `None` if what is there has just turned out to be newer than the table, and
@@ -177,7 +185,7 @@ impl Reads {
                     return Some(refusal);
                 }
             }
-            let ask = self.ask_of(read, fresh);
+            let ask = self.ask_as(read.who, &read.resource, fresh);
             let answer = self.with(|view| match options {
                 Options::Get(key, options) => view.get(ask, key, options),
                 Options::List(options) => view.list(ask, namespace, options),

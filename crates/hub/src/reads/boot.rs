@@ -8,13 +8,13 @@ use aws_lc_rs::digest::{SHA256, digest};
 use node::doctor::ask::Bound;
 use node::doctor::{self, Area, Boot, Finding, Gravity, examine};
 use serde_json::{Value, json};
-use view::{Answer, Ask, Key, Object, ResourceId};
+use view::{Answer, Key, Object, ResourceId};
 use wire::request::GetOptions;
 use wire::{ListOptions, Request, Verb};
 
 use super::answer::{is_kept, is_plain};
 use super::tokens::For;
-use super::{Reads, Who, json, random};
+use super::{Reads, Who, json};
 use crate::store::Store;
 use crate::tls;
 
@@ -56,15 +56,7 @@ impl Reads {
         }
         let who = Who::node()?;
         // What has just been asked of the cloud is answered as if it were gone: from what is known.
-        let as_kubelet = Ask {
-            who: &who.identity,
-            resource: &resource,
-            granted: false,
-            fresh: true,
-            patient: false,
-            now: self.now(),
-            random: random(),
-        };
+        let as_kubelet = self.ask_as(&who, &resource, true);
         let answer = match about.verb {
             Verb::Get => {
                 let key = Key::new(&asked.namespace, &asked.name);

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use node::agree::{Name, Node, Pod, Pods};
 use node::doctor::ask::Collection;
 use serde_json::Value;
-use view::{Answer, Ask, Header, Key, Object, ResourceId, Scope};
+use view::{Answer, Header, Key, Object, ResourceId, Scope};
 use wire::{ListOptions, Request};
 
-use super::{Reads, Who, json, random};
+use super::{Reads, Who, json};
 
 /// The Node object of this node.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -103,15 +103,7 @@ impl Reads {
         let resource = ResourceId::new(&asked.group, &asked.version, &asked.resource, &asked.namespace);
         let options = ListOptions::of(&about).ok()?;
         let who = Who::node()?;
-        let as_kubelet = Ask {
-            who: &who.identity,
-            resource: &resource,
-            granted: false,
-            fresh: true,
-            patient: false,
-            now: self.now(),
-            random: random(),
-        };
+        let as_kubelet = self.ask_as(&who, &resource, true);
         match self.with(|view| view.list(as_kubelet, "", &options)) {
             Answer::List(listing) => Some((resource, Scope::of("", &options), listing.objects)),
             _ => None,
