@@ -4,6 +4,7 @@
 //! the hub starts anew. So a full disk leaves the state of some moment, and no sync mark without what it vouches for.
 
 mod in_order;
+mod unwritten;
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -23,6 +24,7 @@ use view::{Key, Loading, Log, Record, ResourceId, Shelf, Write};
 
 use crate::error::{Error, Result};
 use in_order::InOrder;
+use unwritten::Unwritten;
 
 /// The credential of the service manager that holds the sealing key (systemd.exec(5), `LoadCredential=`).
 const CREDENTIAL: &str = "edgekeep-seal-key";
@@ -46,6 +48,8 @@ pub struct Progress {
 pub struct Store {
     keep: Half,
     cache: Half,
+    /// Records of the hub's own.
+    unwritten: Unwritten,
     progress: UnboundedSender<Progress>,
 }
 
@@ -103,7 +107,7 @@ impl Store {
         let mut own = OwnRecords::default();
         let keep = Half::open(Log::Keep, &dir.join("keep"), &cipher, loading, &mut own)?;
         let cache = Half::open(Log::Cache, &dir.join("cache"), &cipher, loading, &mut own)?;
-        Ok((Store { keep, cache, progress }, own))
+        Ok((Store { keep, cache, unwritten: Unwritten::default(), progress }, own))
     }
 
     fn half(&self, log: Log) -> &Half {
@@ -126,11 +130,12 @@ impl Store {
 
     /// Stores a record of the hub's own in the log `keep`, sealed; `None` removes it.
     pub fn write_own(&self, key: Vec<u8>, value: Option<Vec<u8>>) {
+        let arrived = self.unwritten.add(&key, value.as_deref());
         let batch = match value {
             Some(value) => Batch::new().put_sealed(key, value),
             None => Batch::new().delete(key),
         };
-        self.keep.submit(batch, false, |_| {});
+        self.keep.submit(batch, false, move |_| arrived());
     }
 
     /// Stores records that stand for themselves, flushed, in one step. `done` is called by another thread, once, and told
@@ -145,7 +150,7 @@ impl Store {
 
     /// The record of the hub's own under this key; `None` if there is none, or it cannot be read.
     pub fn own(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.keep.reader().get(key)
+        self.unwritten.get(key).unwrap_or_else(|| self.keep.reader().get(key))
     }
 
     /// The record of an object; `None` if it cannot be read.
