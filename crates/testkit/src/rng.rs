@@ -74,7 +74,7 @@ impl Rng {
 }
 
 /// The seeds of a simulation: the one in `SIM_SEED`, which is to be repeated, or as many as `SIM_RUNS` says, `usual` ones if
-/// it says nothing.
+/// it says nothing. The first of those is 0, or what `SIM_FROM` says: so that many runs can be split.
 ///
 /// # Panics
 /// When one of them is no number.
@@ -85,7 +85,10 @@ pub fn seeds(usual: u64) -> std::ops::Range<u64> {
     };
     match number("SIM_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("SIM_RUNS").unwrap_or(usual),
+        None => {
+            let first = number("SIM_FROM").unwrap_or(0);
+            first..first + number("SIM_RUNS").unwrap_or(usual)
+        }
     }
 }
 

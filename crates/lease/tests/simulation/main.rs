@@ -52,3 +52,15 @@ fn p1_p2_p3_hold_whatever_happens_to_the_machine() {
         expect(&world, seed, check);
     }
 }
+
+/// Seeds that found something once, with what it was.
+#[test]
+fn p1_runs_that_failed_once_hold() {
+    const SEEDS: [(u64, &str); 1] =
+        [(14_816, "two ADDs of one pod under way at a time, and that which was answered first asks again")];
+    for (seed, _) in SEEDS {
+        let mut world = World::new(seed, Sabotage::None);
+        let check = run(&mut world);
+        expect(&world, seed, check);
+    }
+}

@@ -207,7 +207,7 @@ fn node_labels_taints_and_pod_cidr_changed_in_the_cloud() {
         node["spec"] = json!({"podCIDR": "10.1.0.0/24", "taints": [{"key": "k", "effect": "NoSchedule"}]});
         node["status"]["volumesAttached"] = json!([{"name": "v", "devicePath": "d"}]);
     });
-    let mut wanted = world.cloud.get(&node_at()).unwrap().clone();
+    let mut wanted = serde_json::Value::clone(world.cloud.get(&node_at()).unwrap());
     world.up();
     world.kubelet();
     assert_eq!(world.fate(&id), Some(&Fate::Merged));

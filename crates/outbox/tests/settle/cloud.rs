@@ -1,6 +1,7 @@
 //! A cloud of a few objects, which judges writes as the API server does (crate `patch`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use outbox::settle::{Place, Request};
 use patch::{DeleteOptions, Deletion, Form, Outcome, Release, Served, Write};
@@ -24,7 +25,9 @@ pub fn node_at() -> Place {
 }
 
 pub fn text<'o>(object: &'o Value, path: &str) -> &'o str {
-    object.pointer(path).and_then(Value::as_str).unwrap_or_default()
+    // As a JSON pointer, without the copies that are made of one.
+    let found = path.split('/').skip(1).try_fold(object, |object, name| object.get(name));
+    found.and_then(Value::as_str).unwrap_or_default()
 }
 
 /// What the cloud answers.
@@ -32,15 +35,19 @@ pub fn text<'o>(object: &'o Value, path: &str) -> &'o str {
 pub struct Reply {
     pub code: u16,
     pub message: String,
-    pub object: Option<Value>,
+    pub object: Option<Arc<Value>>,
 }
+
+/// What was at a place, and what is there now.
+pub type Change = (Option<Arc<Value>>, Option<Arc<Value>>);
 
 #[derive(Debug, Clone, Default)]
 pub struct Cloud {
     pub rv: u64,
-    pub objects: BTreeMap<Place, Value>,
+    /// Shared with whoever has seen them: a run looks at each far more often than it changes one.
+    pub objects: BTreeMap<Place, Arc<Value>>,
     /// What changed, oldest first: what was, and what is.
-    pub journal: Vec<(Option<Value>, Option<Value>)>,
+    pub journal: Vec<Change>,
     /// Namespaces that are not there.
     pub lost_namespaces: BTreeSet<String>,
     /// Resources of which the node may write nothing.
@@ -49,22 +56,24 @@ pub struct Cloud {
 
 impl Cloud {
     /// Stores an object in a new version.
-    pub fn store(&mut self, place: &Place, mut object: Value) -> Value {
+    pub fn store(&mut self, place: &Place, mut object: Value) -> Arc<Value> {
         self.rv += 1;
         object["metadata"]["resourceVersion"] = self.rv.to_string().into();
+        let object = Arc::new(object);
         let before = self.objects.insert(place.clone(), object.clone());
         self.journal.push((before, Some(object.clone())));
         object
     }
 
     pub fn edit(&mut self, place: &Place, change: impl FnOnce(&mut Value)) {
-        if let Some(mut object) = self.objects.get(place).cloned() {
+        if let Some(object) = self.objects.get(place) {
+            let mut object = Value::clone(object);
             change(&mut object);
             self.store(place, object);
         }
     }
 
-    pub fn get(&self, place: &Place) -> Option<&Value> {
+    pub fn get(&self, place: &Place) -> Option<&Arc<Value>> {
         self.objects.get(place)
     }
 
@@ -75,7 +84,7 @@ impl Cloud {
     }
 
     /// The pods of the node.
-    pub fn pods(&self) -> impl Iterator<Item = (&Place, &Value)> {
+    pub fn pods(&self) -> impl Iterator<Item = (&Place, &Arc<Value>)> {
         self.objects.iter().filter(|((resource, _), object)| {
             resource.resource() == "pods" && text(object, "/spec/nodeName") == NODE
         })
@@ -93,7 +102,7 @@ impl Cloud {
         }
     }
 
-    fn judge(&mut self, request: &Request, place: &Place, now: i64) -> Result<Option<Value>, Status> {
+    fn judge(&mut self, request: &Request, place: &Place, now: i64) -> Result<Option<Arc<Value>>, Status> {
         let resource = parse(&request.path);
         let of = resource.group_resource();
         if self.forbidden.contains(&resource.resource) {
@@ -118,10 +127,10 @@ impl Cloud {
             match patch::delete(&present, &write, &DeleteOptions::of(&request.body), now)? {
                 Deletion::Removed(last) => {
                     self.remove(place);
-                    return Ok(Some(last));
+                    return Ok(Some(Arc::new(last)));
                 }
                 Deletion::Marked(object) => return Ok(Some(self.store(place, object))),
-                Deletion::Pending(object) => return Ok(Some(object)),
+                Deletion::Pending(object) => return Ok(Some(Arc::new(object))),
             }
         }
         assert_eq!(request.method, "PATCH");
@@ -131,11 +140,11 @@ impl Cloud {
             other => panic!("{other}"),
         };
         match patch::patch(&present, &write, form, request.body.to_string().as_bytes())? {
-            Outcome::Stored(object) if object == present => Ok(Some(object)),
+            Outcome::Stored(object) if object == *present => Ok(Some(present)),
             Outcome::Stored(object) => Ok(Some(self.store(place, object))),
             Outcome::Removed(object) => {
                 self.remove(place);
-                Ok(Some(object))
+                Ok(Some(Arc::new(object)))
             }
         }
     }

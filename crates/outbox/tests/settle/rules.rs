@@ -190,8 +190,8 @@ fn a_pod_that_is_forbidden_and_not_in_the_list_is_gone() {
         .locals
         .insert(again.clone(), with_status(&world.known.locals[&again], json!({"phase": "Failed"})));
     world.cloud.edit(&pod_at("db-0"), |pod| pod["status"]["phase"] = "Running".into());
-    let fresh = world.cloud.get(&pod_at("db-0")).unwrap().clone();
-    world.known.view.insert(pod_at("db-0"), fresh);
+    let fresh = world.cloud.get(&pod_at("db-0")).unwrap();
+    world.known.view.insert(pod_at("db-0"), serde_json::Value::clone(fresh));
     world.cloud.edit(&pod_at("db-0"), |pod| pod["spec"]["nodeName"] = "another".into());
     world.go();
     assert_eq!(world.fate(&again), Some(&Fate::Dropped(Reason::Gone)));
@@ -262,7 +262,7 @@ fn a_write_that_comes_while_an_older_one_is_underway_is_sent_too() {
     world.settle.tick(world.moment(), &mut world.known);
     assert!(world.settle.effects().is_empty(), "one request for an object at a time");
     let reply = world.cloud.take(request, 0);
-    world.known.view.insert(pod_at("web"), reply.object.unwrap());
+    world.known.view.insert(pod_at("web"), serde_json::Value::clone(&reply.object.unwrap()));
     world.settle.answered(*ticket, code(200), world.moment());
     world.go();
     assert_eq!(world.status("web")["podIP"], "10.0.0.2");

@@ -87,7 +87,7 @@ impl World {
 
     /// The object is in the cloud, and the node knows it.
     pub fn both(&mut self, place: &Place, object: Value) -> Value {
-        let object = self.cloud.store(place, object);
+        let object = Value::clone(&self.cloud.store(place, object));
         self.known.view.insert(place.clone(), object.clone());
         object
     }
@@ -190,7 +190,7 @@ impl World {
         let reply = self.cloud.take(request, self.wall.unwrap_or(WALL));
         let place = (id.resource.clone(), id.key.clone());
         if let Some(object) = reply.object {
-            self.known.view.insert(place.clone(), object);
+            self.known.view.insert(place.clone(), Value::clone(&object));
         }
         if self.cloud.get(&place).is_none() {
             self.known.view.remove(&place);
@@ -202,14 +202,14 @@ impl World {
         match read {
             Read::Pods => {
                 self.known.view.retain(|(resource, _), _| resource.resource() != "pods");
-                let pods = self.cloud.pods().map(|(place, pod)| (place.clone(), pod.clone()));
+                let pods = self.cloud.pods().map(|(place, pod)| (place.clone(), Value::clone(pod)));
                 self.known.view.extend(pods);
                 Got::Read
             }
             Read::Again(place) if self.unrelated.contains(place) => Got::Forbidden,
             Read::Own(place) | Read::Again(place) => match self.cloud.get(place) {
                 Some(object) => {
-                    self.known.view.insert(place.clone(), object.clone());
+                    self.known.view.insert(place.clone(), Value::clone(object));
                     Got::Read
                 }
                 None => Got::Absent,

@@ -1,5 +1,7 @@
 //! The cloud's controllers, as little of them as meets a node that comes and goes.
 
+use std::sync::Arc;
+
 use outbox::settle::Place;
 use patch::{DeleteOptions, Deletion, Release, Served, Write};
 use serde_json::{Value, json};
@@ -66,8 +68,10 @@ impl Controllers {
 
     fn job(&mut self, cloud: &mut Cloud, job: usize, usable: bool) {
         let prefix = format!("job{job}-");
-        let pods: Vec<(Place, Value)> =
-            pods(cloud).filter(|(place, _)| place.1.name().starts_with(&prefix)).collect();
+        let pods: Vec<(Place, Arc<Value>)> = pods(cloud)
+            .filter(|(place, _)| place.1.name().starts_with(&prefix))
+            .map(|(place, pod)| (place.clone(), pod.clone()))
+            .collect();
         let mut active = false;
         for (place, pod) in pods {
             let ended = is_terminal(&pod["status"]);
@@ -102,7 +106,7 @@ impl Controllers {
         let lives = |pod: &Value| {
             !is_terminal(&pod["status"]) && pod.pointer("/metadata/deletionTimestamp").is_none()
         };
-        let active = pods(cloud).any(|(place, pod)| web(&place) && lives(&pod));
+        let active = pods(cloud).any(|(place, pod)| web(place) && lives(pod));
         if usable && !active {
             self.next += 1;
             let name = format!("web-{}", self.next);
@@ -133,12 +137,11 @@ pub fn node(uid: &str) -> Value {
             "lastTransitionTime": "2027-01-01T00:00:00Z"}]}})
 }
 
-fn pods(cloud: &Cloud) -> impl Iterator<Item = (Place, Value)> {
-    let pods = cloud.objects.iter().filter(|((resource, _), _)| resource.resource() == "pods");
-    pods.map(|(place, pod)| (place.clone(), pod.clone()))
+fn pods(cloud: &Cloud) -> impl Iterator<Item = (&Place, &Arc<Value>)> {
+    cloud.objects.iter().filter(|((resource, _), _)| resource.resource() == "pods")
 }
 
-pub fn own_pods(cloud: &Cloud) -> Vec<(Place, Value)> {
+pub fn own_pods(cloud: &Cloud) -> Vec<(Place, Arc<Value>)> {
     cloud.pods().map(|(place, pod)| (place.clone(), pod.clone())).collect()
 }
 

@@ -22,7 +22,7 @@ pub struct Disk {
     flushed: BTreeMap<Vec<u8>, Vec<u8>>,
     written: VecDeque<Record>,
     /// Objects of the cloud as the node knows them; always flushed before they are shown.
-    pub view: BTreeMap<Place, Value>,
+    pub view: BTreeMap<Place, Arc<Value>>,
 }
 
 impl Disk {
@@ -60,7 +60,7 @@ pub enum Dies {
 /// What a client gets.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Said {
-    Object(Value),
+    Object(Arc<Value>),
     Code(u16),
     /// The hub died over it.
     Nothing,
@@ -82,23 +82,24 @@ pub struct Hub {
     /// What was dropped and why, as the report has it, in this run of the hub.
     pub fates: Vec<(Id, Fate)>,
     /// The contents of entries, as the disk has them.
-    contents: BTreeMap<Id, Value>,
+    contents: BTreeMap<Id, Arc<Value>>,
 }
 
 struct Shelf<'a> {
     disk: &'a Disk,
     sabotage: Sabotage,
-    contents: &'a BTreeMap<Id, Value>,
+    contents: &'a BTreeMap<Id, Arc<Value>>,
 }
 
 impl Objects for Shelf<'_> {
     fn local(&mut self, id: &Id) -> Option<Value> {
-        self.contents.get(id).cloned()
+        self.contents.get(id).map(|content| Value::clone(content))
     }
 
     fn fresh(&mut self, id: &Id) -> Fresh {
         let place = (id.resource.clone(), id.key.clone());
-        let Some(mut object) = self.disk.view.get(&place).cloned() else { return Fresh::Absent };
+        let Some(object) = self.disk.view.get(&place) else { return Fresh::Absent };
+        let mut object = Value::clone(object);
         match self.sabotage {
             Sabotage::OverlooksEnds if crate::kubelet::is_terminal(&object["status"]) => {
                 object["status"] = serde_json::json!({"phase": "Unknown"});
@@ -148,7 +149,7 @@ impl Hub {
                 records.get(&Outbox::key(&entry.id)).and_then(|record| Outbox::content(record)).unwrap();
             let content: Value = serde_json::from_slice(content).unwrap();
             hub.settle.put(&entry, &content);
-            hub.contents.insert(entry.id.clone(), content);
+            hub.contents.insert(entry.id.clone(), Arc::new(content));
         }
         if sabotage != Sabotage::KeepsShutdowns {
             hub.settle.undo_shutdown();
@@ -158,7 +159,7 @@ impl Hub {
     }
 
     /// The object as the node's clients see it.
-    pub fn show(&self, place: &Place) -> Option<Value> {
+    pub fn show(&self, place: &Place) -> Option<Arc<Value>> {
         let fresh = self.disk.view.get(place)?;
         let mut shown = fresh.clone();
         for entry in
@@ -171,14 +172,14 @@ impl Hub {
                 return None;
             }
             if let Some(local) = self.contents.get(&entry.id) {
-                shown = owned::laid_over(entry, local, &shown);
+                shown = Arc::new(owned::laid_over(entry, local, &shown));
             }
         }
         Some(shown)
     }
 
     /// The pods that the node's clients see.
-    pub fn pods(&self) -> Vec<(Place, Value)> {
+    pub fn pods(&self) -> Vec<(Place, Arc<Value>)> {
         let pods = self.disk.view.keys().filter(|(resource, _)| resource.resource() == "pods");
         pods.filter_map(|place| Some((place.clone(), self.show(place)?))).collect()
     }
@@ -225,7 +226,8 @@ impl Hub {
         let base =
             Base { rv: text(&present, "/metadata/resourceVersion").parse().unwrap_or(0), generation: 0 };
         let stamp = Stamp { now, boot: self.boot.clone() };
-        let put = self.outbox.put(id.clone(), base, what, object.clone(), &stamp).unwrap();
+        let object = Arc::new(object);
+        let put = self.outbox.put(id.clone(), base, what, Value::clone(&object), &stamp).unwrap();
         self.disk.write(put.records);
         if dies == Some(Dies::BeforeTheFlush) {
             return Said::Nothing;
@@ -311,7 +313,7 @@ impl Hub {
     }
 
     /// The view hears what the cloud has at a place.
-    pub fn hear(&mut self, place: &Place, object: Option<&Value>) {
+    pub fn hear(&mut self, place: &Place, object: Option<&Arc<Value>>) {
         if self.disk.view.get(place) == object {
             return;
         }
@@ -325,7 +327,7 @@ impl Hub {
     /// The view hears everything that the cloud has for this node.
     pub fn hear_all(&mut self, cloud: &crate::cloud::Cloud) {
         let here: Vec<Place> = self.disk.view.keys().filter(|place| **place != node_at()).cloned().collect();
-        let there: BTreeMap<Place, Value> =
+        let there: BTreeMap<Place, Arc<Value>> =
             cloud.pods().map(|(place, pod)| (place.clone(), pod.clone())).collect();
         for place in here.iter().filter(|place| !there.contains_key(*place)) {
             self.hear(place, None);

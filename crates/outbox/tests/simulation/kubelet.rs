@@ -2,6 +2,7 @@
 //! over a restart, and writes a status by GET, merge and PATCH. Beside it the container runtime, which remembers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use outbox::settle::{Place, Request};
 use serde_json::{Value, json};
@@ -47,7 +48,7 @@ impl Kubelet {
     /// Looks at what is served and does what follows from it; what it did.
     pub fn sync(
         &mut self,
-        served: &[(Place, Value)],
+        served: &[(Place, Arc<Value>)],
         runtime: &mut BTreeMap<String, Container>,
         next_ip: &mut u32,
     ) -> Vec<Did> {
@@ -96,7 +97,7 @@ impl Kubelet {
     }
 
     /// Statuses that differ from what is served, as kubelet's own patches, by uid.
-    pub fn patches(&self, served: &[(Place, Value)]) -> Vec<(String, Request)> {
+    pub fn patches(&self, served: &[(Place, Arc<Value>)]) -> Vec<(String, Request)> {
         let mut patches = Vec::new();
         for (place, pod) in served {
             let uid = text(pod, "/metadata/uid");
@@ -123,7 +124,7 @@ impl Kubelet {
     /// Final deletions of pods that are to go and have ended, as is served.
     pub fn deletes(
         &self,
-        served: &[(Place, Value)],
+        served: &[(Place, Arc<Value>)],
         runtime: &BTreeMap<String, Container>,
     ) -> Vec<(String, Request)> {
         let mut deletes = Vec::new();

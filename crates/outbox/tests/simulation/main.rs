@@ -2,7 +2,7 @@
 //! power cuts at any moment of a write, answers that are lost, kubelets that restart or stay away, shutdowns, pods that end
 //! on the node or are ended and deleted in the cloud, nodes made again, and restored backups.
 //!
-//! `SIM_RUNS=100000 cargo test --release -p outbox --test simulation` runs more; a failure prints its seed, and
+//! `SIM_RUNS=100000 cargo test -p outbox --test simulation` runs more; a failure prints its seed, and
 //! `SIM_SEED=<seed>` repeats that run alone.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 

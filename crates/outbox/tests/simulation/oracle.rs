@@ -1,6 +1,7 @@
 //! What must be true of node and cloud, whatever happens to either.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use outbox::settle::{Fate, Reason};
 use serde_json::Value;
@@ -120,7 +121,7 @@ impl Oracle {
     }
 
     /// What the node is shown is what it was answered, but where the cloud knows better.
-    pub fn shown(&self, shown: &BTreeMap<String, Value>, known: &BTreeMap<String, Value>) -> Check {
+    pub fn shown(&self, shown: &BTreeMap<String, Arc<Value>>, known: &BTreeMap<String, Arc<Value>>) -> Check {
         for (uid, answered) in &self.answered {
             let (Some(cloud), false) = (known.get(uid), self.reported.contains_key(uid)) else { continue };
             let Some(pod) = shown.get(uid) else {

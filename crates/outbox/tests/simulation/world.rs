@@ -1,6 +1,7 @@
 //! A node, its cloud, the link between them, and chance.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use outbox::report::Line;
@@ -289,7 +290,7 @@ impl World {
         self.note("the cloud is restored from a backup");
         let journal = std::mem::take(&mut self.cloud.journal);
         for (before, after) in journal {
-            drop(self.oracle.cloud_has(after.as_ref(), before.as_ref()));
+            drop(self.oracle.cloud_has(after.as_deref(), before.as_deref()));
         }
         self.cloud = self.backup.clone();
         let waiting =
@@ -328,7 +329,7 @@ impl World {
             let otherwise = |object: &Value| {
                 is_terminal(&object["status"]) && object["status"]["phase"] != request.body["status"]["phase"]
             };
-            if self.link && request.method == "PATCH" && present.is_some_and(otherwise) {
+            if self.link && request.method == "PATCH" && present.is_some_and(|object| otherwise(object)) {
                 hub.hear(&place, present);
                 return Ok(());
             }
@@ -518,7 +519,7 @@ impl World {
             let mut reply = None;
             if takes {
                 let said = self.cloud.take(&request, wall);
-                self.is_of_its_pod(&id.uid, &request, present.as_ref(), said.code)?;
+                self.is_of_its_pod(&id.uid, &request, present.as_deref(), said.code)?;
                 reply = Some(said);
             }
             let said = reply.map_or(0, |reply| reply.code);
@@ -595,10 +596,10 @@ impl World {
 
     fn judge(&mut self) -> Check {
         for (before, after) in std::mem::take(&mut self.cloud.journal) {
-            self.oracle.cloud_has(after.as_ref(), before.as_ref())?;
+            self.oracle.cloud_has(after.as_deref(), before.as_deref())?;
         }
         let Some(hub) = &self.hub else { return Ok(()) };
-        let by_uid = |pods: Vec<(Place, Value)>| -> BTreeMap<String, Value> {
+        let by_uid = |pods: Vec<(Place, Arc<Value>)>| -> BTreeMap<String, Arc<Value>> {
             pods.into_iter().map(|(_, pod)| (text(&pod, "/metadata/uid").to_owned(), pod)).collect()
         };
         let known = hub.disk.view.iter().filter(|((resource, _), _)| resource.resource() == "pods");
