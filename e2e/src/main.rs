@@ -55,7 +55,8 @@ use shuffle::Shuffle;
 
 const USAGE: &str = "usage: e2e/run SCENARIO [--ipam edgekeep-ipam|host-local] [--seed NUMBER]
 
-  all                      every one of these that is not marked *, one after the other, then power-cuts
+  all                      both of these beside each other, then power-cuts
+  all-plugin, all-node     those below of the plugin alone, those of a whole node: one after the other, but for those marked *
   power-cuts [--cuts N] [--seed N]
                            the power of a virtual node is cut 5 times, or N, and it is booted (a program of its own)";
 
@@ -155,9 +156,14 @@ const BY_NAME: [&str; 11] = [
 fn options() -> Result<(Vec<String>, Options)> {
     let mut words = env::args().skip(1);
     let chosen = words.next().unwrap_or_default();
+    let of_many = |name: &str| match chosen.as_str() {
+        "all-node" => name.starts_with("node-"),
+        "all-plugin" => !name.starts_with("node-"),
+        _ => false,
+    };
     let known = scenario::ALL.iter().map(|(name, _)| (*name).to_owned());
     let scenarios: Vec<String> = known
-        .filter(|name| (chosen == "all" && !BY_NAME.contains(&name.as_str())) || chosen == *name)
+        .filter(|name| chosen == *name || (of_many(name) && !BY_NAME.contains(&name.as_str())))
         .collect();
     if scenarios.is_empty() {
         bail!("one scenario is needed, {chosen:?} is none");
