@@ -28,12 +28,13 @@ pub struct Disk {
 struct State {
     content: Vec<u8>,
     log: Vec<Entry>,
+    requests: u64,
 }
 
 impl Disk {
     /// A disk with this content and an empty log.
     pub fn new(content: Vec<u8>) -> Self {
-        Self { state: Mutex::new(State { content, log: Vec::new() }) }
+        Self { state: Mutex::new(State { content, log: Vec::new(), requests: 0 }) }
     }
 
     /// Its size in bytes.
@@ -46,14 +47,23 @@ impl Disk {
         self.with(|state| state.log.len())
     }
 
+    /// How often it was asked for something.
+    pub fn requests(&self) -> u64 {
+        self.with(|state| state.requests)
+    }
+
     /// The bytes from `at` on; `None` beyond the disk's end.
     pub fn read(&self, at: usize, length: usize) -> Option<Vec<u8>> {
-        self.with(|state| state.content.get(at..at.checked_add(length)?).map(<[u8]>::to_vec))
+        self.with(|state| {
+            state.requests += 1;
+            state.content.get(at..at.checked_add(length)?).map(<[u8]>::to_vec)
+        })
     }
 
     /// Writes. Says whether it fits the disk; if not, nothing is written.
     pub fn write(&self, at: usize, data: Box<[u8]>, through: bool) -> bool {
         self.with(|state| {
+            state.requests += 1;
             let end = at.checked_add(data.len());
             let Some(place) = end.and_then(|end| state.content.get_mut(at..end)) else { return false };
             place.copy_from_slice(&data);

@@ -14,6 +14,7 @@ use crate::machine::Machine;
 use crate::node;
 use crate::plugin::{self, ROOMY, TIGHT};
 use crate::proxy;
+use crate::pulse::Stalled;
 use crate::recording::Recording;
 
 /// So many of the pods come back in the roomy network; each costs a call of the plugin.
@@ -22,16 +23,25 @@ const RETURNING: usize = 8;
 const AGAIN: u64 = 25;
 /// So many come that were never there.
 const NEWCOMERS: usize = 4;
+/// How often a disk is booted until the guest on it says something.
+pub const BOOTS: usize = 3;
+/// How long what is served without being stored may take, in seconds of the guest's.
+const SERVED: u64 = 300;
 
 /// What came of a cut.
+#[derive(Debug)]
 pub struct Verdict {
     /// Where the log was cut, and what became of the writes that no flush had covered; once more for a second cut.
     pub cuts: Vec<(usize, Fates)>,
     /// What was owed.
     pub owed: Owed,
-    /// What the node did not keep.
+    /// Whether the guest gave a verdict, at one of its boots.
+    pub spoke: bool,
+    /// What the node did not keep, by that verdict.
     pub broken: Vec<String>,
-    /// The disk that it did not keep it on; empty if it did.
+    /// Why there was none, for each boot that gave none.
+    pub stalls: Vec<String>,
+    /// The disk that it did not keep it on, or that never spoke; empty where all is well.
     pub disk: Vec<u8>,
 }
 
@@ -40,40 +50,90 @@ pub struct Verdict {
 ///
 /// # Errors
 ///
-/// The rig itself failed; that the node does not come up is a broken promise.
+/// The rig itself failed; that the node never comes up is a broken promise.
 pub async fn cut(recording: &Recording, name: &str, rng: &mut Rng) -> Result<Verdict> {
     let position = recording.position(rng);
     let log = recording.log.get(..position).context("a cut beyond the log")?;
     let (mut disk, fates) = cut::content(&recording.base, log, rng);
     let (mut cuts, owed) = (vec![(position, fates)], recording.diary.owed(position));
-    let (mut broken, log) = examine(recording, name, &owed, &disk, rng).await;
-    if broken.is_empty() && rng.chance(AGAIN) {
-        let position = rng.index(log.len() + 1);
-        let (again, fates) = cut::content(&disk, log.get(..position).unwrap_or_default(), rng);
+    let mut seen = examine(recording, name, &owed, &disk, rng).await;
+    let mut stalls = std::mem::take(&mut seen.stalls);
+    if seen.kept() && rng.chance(AGAIN) {
+        let position = rng.index(seen.log.len() + 1);
+        let (again, fates) = cut::content(&disk, seen.log.get(..position).unwrap_or_default(), rng);
         cuts.push((position, fates));
         disk = again;
-        (broken, _) = examine(recording, name, &owed, &disk, rng).await;
+        seen = examine(recording, name, &owed, &disk, rng).await;
+        stalls.append(&mut seen.stalls);
     }
-    if broken.is_empty() {
+    if seen.kept() {
         disk = Vec::new();
     }
-    Ok(Verdict { cuts, owed, broken, disk })
+    Ok(Verdict { cuts, owed, spoke: seen.spoke, broken: seen.broken, stalls, disk })
 }
 
-/// What is broken on a node that boots from this disk, and what it writes to the disk meanwhile.
-async fn examine(
+/// What was seen of a disk.
+#[derive(Debug, Default)]
+struct Examined {
+    /// Whether the guest gave a verdict.
+    spoke: bool,
+    /// What is broken, by that.
+    broken: Vec<String>,
+    /// Why there was none, for each boot that gave none.
+    stalls: Vec<String>,
+    /// What the guest wrote to the disk.
+    log: Vec<Entry>,
+}
+
+impl Verdict {
+    /// Whether all that was promised was kept.
+    pub fn kept(&self) -> bool {
+        self.spoke && self.broken.is_empty()
+    }
+}
+
+impl Examined {
+    fn kept(&self) -> bool {
+        self.spoke && self.broken.is_empty()
+    }
+}
+
+/// Boots a node from this disk and asks it, until it has given a verdict. One that stood still has given none, whatever was
+/// seen of it: what is wrong with the disk is wrong again.
+async fn examine(recording: &Recording, name: &str, owed: &Owed, disk: &[u8], rng: &mut Rng) -> Examined {
+    // The same questions at each boot.
+    let questions = rng.fork();
+    let mut seen = Examined::default();
+    while seen.stalls.len() < BOOTS {
+        match once(recording, name, owed, disk, &mut questions.clone()).await {
+            Ok((broken, log)) => return Examined { spoke: true, broken, log, ..seen },
+            Err(Stalled(why)) => seen.stalls.push(why),
+        }
+    }
+    seen
+}
+
+/// One boot: what is broken, and what the guest wrote to the disk.
+async fn once(
     recording: &Recording,
     name: &str,
     owed: &Owed,
     disk: &[u8],
     rng: &mut Rng,
-) -> (Vec<String>, Vec<Entry>) {
-    match Machine::boot(&recording.start, name, disk.to_vec()).await {
-        Ok(machine) => {
-            let broken = ask(&machine, owed, rng).await;
-            (broken.unwrap_or_else(|failed| vec![format!("{failed:#}")]), machine.disk.take_log())
-        }
-        Err(failed) => (vec![format!("{failed:#}")], Vec::new()),
+) -> Result<(Vec<String>, Vec<Entry>), Stalled> {
+    let machine = match Machine::boot(&recording.start, name, disk.to_vec()).await {
+        Ok(machine) => machine,
+        // That it does not come up is seen to have nothing to do with the disk, or it is seen again.
+        Err(failed) => return Err(Stalled(format!("{failed:#}"))),
+    };
+    let broken = match ask(&machine, owed, rng).await {
+        Ok(broken) => broken,
+        Err(failed) if failed.is::<Stalled>() => return Err(Stalled(format!("{failed:#}"))),
+        Err(failed) => vec![format!("{failed:#}")],
+    };
+    match machine.pulse.lockup().filter(|_| !broken.is_empty()) {
+        Some(line) => Err(Stalled(format!("its kernel: {line}; it said: {}", broken.join("; ")))),
+        None => Ok((broken, machine.disk.take_log())),
     }
 }
 
@@ -88,13 +148,15 @@ async fn ask(machine: &Machine, owed: &Owed, rng: &mut Rng) -> Result<Vec<String
     bindings.retain(|(place, _)| !place.pod.is_empty());
     let mut broken = owed.bindings_broken(&bindings);
     let target = kubelet::start_hub(machine, false).await?;
-    match Kubelet::connect(&target).await?.list().await {
+    match Kubelet::connect(machine, &target).await?.list().await {
+        Err(stalled) if stalled.is::<Stalled>() => return Err(stalled),
         Ok(listed) => broken.extend(owed.objects_broken(&listed.objects, listed.version)),
         // Where it had answered nobody, it owes no answer.
         Err(failed) if owed.version > 0 => broken.push(format!("{failed:#}")),
         Err(_) => {}
     }
-    broken.extend(proxy::broken(&target).await?);
+    let served = machine.pulse.within(SERVED, "what kube-proxy asks", proxy::broken(&target));
+    broken.extend(served.await??);
     broken.extend(come_home(machine, owed, rng).await?);
     broken.extend(owed.bindings_broken(&leases(machine).await?));
     Ok(broken)

@@ -1,27 +1,28 @@
 //! A miniature kubelet: lists and watches its pods through the hub, writes what it knows of them, and tells what it hears.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Value, json};
 use testkit::cloud::Credential;
 use testkit::cloud::contract::client::{Client, Reply, STRATEGIC, Target};
-use tokio::time::Instant;
 
 use crate::diary::{Said, Shown};
 use crate::machine::Machine;
 use crate::node;
+use crate::pulse::Pulse;
 
 /// The hub's own directory on the node.
 const STATE: &str = "/var/lib/edgekeep/hub/pki";
 /// The node, and its pods.
 const OWN_NODE: &str = "/api/v1/nodes/edge-1";
 const PODS: &str = "/api/v1/pods?fieldSelector=spec.nodeName%3Dedge-1";
-/// How long the hub may take to come up on an emulated processor.
-const COMING_UP: Duration = Duration::from_secs(60);
-/// How long the hub may be asked for something before it has it; what it has is on its disk.
-const ANSWER: Duration = Duration::from_secs(30);
+/// How long the hub may take to come up, in seconds of the guest's.
+const COMING_UP: u64 = 300;
+/// How long the hub may be asked for something before it has it, in seconds of the guest's; what it has is on its disk.
+const ANSWER: u64 = 120;
 /// Between two questions whether something has come to pass.
 pub const PAUSE: Duration = Duration::from_millis(50);
 /// Stands before the count of a write in a status.
@@ -35,16 +36,22 @@ const ROUND: &str = "round ";
 pub async fn start_hub(machine: &Machine, unflushed: bool) -> Result<Target> {
     let hub = json!({"argv": [node::EDGEKEEP, "hub"], "stays": true, "unflushed": unflushed});
     machine.order(hub).await?.success("edgekeep hub")?;
-    let end = Instant::now() + COMING_UP;
-    while Instant::now() < end && !machine.ended() {
-        if let Ok(target) = reach(machine).await
-            && Client::connect(&target).await.is_ok()
-        {
-            return Ok(target);
+    let comes_up = async {
+        while !machine.ended() {
+            if let Ok(target) = reach(machine).await
+                && Client::connect(&target).await.is_ok()
+            {
+                return Some(target);
+            }
+            tokio::time::sleep(PAUSE).await;
         }
-        tokio::time::sleep(PAUSE).await;
+        None
+    };
+    let up = machine.pulse.within(COMING_UP, "the hub is to come up", comes_up).await;
+    match up? {
+        Some(target) => Ok(target),
+        None => bail!("the hub ended instead of coming up\n{}", machine.says()),
     }
-    bail!("the hub does not come up\n{}", machine.says())
 }
 
 /// Kills the hub.
@@ -69,6 +76,7 @@ async fn reach(machine: &Machine) -> Result<Target> {
 /// What kubelet knows of its node and pods, and from whom.
 pub struct Kubelet {
     target: Target,
+    pulse: Arc<Pulse>,
     client: Client,
     known: BTreeSet<String>,
 }
@@ -87,9 +95,11 @@ impl Kubelet {
     /// # Errors
     ///
     /// It does not answer.
-    pub async fn connect(target: &Target) -> Result<Self> {
-        let client = Client::connect(target).await.map_err(|e| anyhow!(e))?;
-        Ok(Self { target: target.clone(), client, known: BTreeSet::new() })
+    pub async fn connect(machine: &Machine, target: &Target) -> Result<Self> {
+        let pulse = Arc::clone(&machine.pulse);
+        let client = pulse.within(ANSWER, "a connection to the hub", Client::connect(target)).await?;
+        let client = client.map_err(|e| anyhow!(e))?;
+        Ok(Self { target: target.clone(), pulse, client, known: BTreeSet::new() })
     }
 
     /// Asks for the node and its pods until there are answers of success.
@@ -105,9 +115,10 @@ impl Kubelet {
     }
 
     async fn read(&mut self, path: &str) -> Result<Value> {
-        let end = Instant::now() + ANSWER;
+        let end = self.pulse.beats() + ANSWER;
         loop {
-            let said = match self.client.get(path).await {
+            let answer = self.pulse.within(ANSWER, path, self.client.get(path)).await?;
+            let said = match answer {
                 Ok(reply) if reply.code == 200 => return Ok(reply.json),
                 Ok(reply) => reply.text(),
                 Err(broken) => {
@@ -115,7 +126,7 @@ impl Kubelet {
                     broken
                 }
             };
-            if Instant::now() > end {
+            if self.pulse.beats() > end {
                 bail!("GET {path}: {said}");
             }
             tokio::time::sleep(PAUSE).await;
@@ -124,7 +135,8 @@ impl Kubelet {
 
     /// The hub may have been started anew.
     async fn connect_again(&mut self) {
-        if let Ok(client) = Client::connect(&self.target).await {
+        let connects = self.pulse.within(ANSWER, "a connection to the hub", Client::connect(&self.target));
+        if let Ok(Ok(client)) = connects.await {
             self.client = client;
         }
     }

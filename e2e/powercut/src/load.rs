@@ -10,6 +10,7 @@ use anyhow::{Result, bail};
 use testkit::cloud::Cloud;
 use testkit::cloud::contract::client::Target;
 use testkit::rng::Rng;
+use tokio::time::Instant;
 
 use crate::diary::{Begun, Diary, Place, Said, Shown};
 use crate::kubelet::{self, Kubelet};
@@ -28,6 +29,9 @@ const TIGHT_LIVE: usize = 3;
 /// How long the link is whole and cut, in turns; at the end it is cut.
 const LINK: [Duration; 4] =
     [Duration::from_secs(3), Duration::from_secs(4), Duration::from_secs(3), Duration::from_secs(3)];
+/// So many writes are to be answered while the link is cut, before it is whole again: where the processor is slow, a turn is
+/// longer, up to so long.
+const STAGED: (usize, Duration) = (5, Duration::from_secs(60));
 /// In how many of 100 of these turns the hub is killed.
 const HUB_KILLED: u64 = 30;
 /// Between two changes in the cloud, and between two writes of kubelet's; on average.
@@ -43,6 +47,8 @@ struct Work<'a> {
     /// The node and its pods as kubelet knows them, by uid.
     shown: RefCell<BTreeMap<String, Shown>>,
     cut_off: Cell<bool>,
+    /// How many writes were answered in this turn of the link.
+    staged: Cell<usize>,
 }
 
 /// Works for as long as the link's turns take.
@@ -65,8 +71,10 @@ pub async fn work(
         live: RefCell::default(),
         shown: RefCell::default(),
         cut_off: Cell::new(false),
+        staged: Cell::new(0),
     };
-    let (mut listener, mut writer) = (Kubelet::connect(target).await?, Kubelet::connect(target).await?);
+    let (mut listener, mut writer) =
+        (Kubelet::connect(machine, target).await?, Kubelet::connect(machine, target).await?);
     let hears = |said: Said| work.hear(said);
     let (cloud, world) = (Rc::clone(&world.cloud), RefCell::new(world));
     let [one, two, three, four] =
@@ -107,6 +115,7 @@ impl Work<'_> {
                 self.cut_off.set(false);
             }
             world::link(cloud, whole).await?;
+            self.staged.set(0);
             self.cut_off.set(!whole);
             // In the middle of a turn, at times: it goes on where it was.
             let before = lasts.mul_f64(0.5);
@@ -116,6 +125,10 @@ impl Work<'_> {
                 kubelet::start_hub(self.machine, self.unflushed.hub()).await?;
             }
             tokio::time::sleep(*lasts - before).await;
+            let end = Instant::now() + STAGED.1;
+            while !whole && self.staged.get() < STAGED.0 && Instant::now() < end {
+                tokio::time::sleep(kubelet::PAUSE).await;
+            }
         }
         Ok(())
     }
@@ -153,6 +166,7 @@ impl Work<'_> {
             round += 1;
             if kubelet.write(object, round).await && self.cut_off.get() {
                 self.hear(Said::Staged { uid, round });
+                self.staged.set(self.staged.get() + 1);
             }
         }
     }

@@ -11,25 +11,26 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
 use crate::disk::Disk;
 use crate::nbd;
 use crate::node::{ADDRESS, HUB_PORT, OUTSIDE};
+use crate::pulse::Pulse;
 
-/// How long a boot may take where the processor is emulated and others want it too.
-const BOOT: Duration = Duration::from_secs(60);
-/// How often a boot is tried.
-const BOOTS: usize = 3;
-/// How long anything inside may take.
-const ORDER: Duration = Duration::from_secs(60);
+/// How long a guest that boots may do nothing, where the processor is emulated and others want it too.
+const SILENCE: Duration = Duration::from_secs(60);
+/// How long anything inside may take, in seconds of the guest's.
+const ORDER: u64 = 300;
 
 /// How much of the console is shown where something went wrong.
 const LAST_LINES: usize = 30;
-/// Quiet, for a serial line is slow; nothing that costs time and a virtual machine has not; an end where it would hang.
-const KERNEL: &str = "console=ttyS0 quiet panic=-1 mitigations=off cryptomgr.notests random.trust_cpu=on tsc=reliable no_timer_check";
+/// Nothing that costs time and a virtual machine has not; an end where it would hang. Time is that of the emulated HPET: how fast the
+/// processor's own counter is, the kernel measures as it boots, and where others want the processors it has found an eighth of
+/// that; then its seconds are short, and it takes itself for locked up.
+const KERNEL: &str = "console=ttyS0 panic=-1 mitigations=off cryptomgr.notests random.trust_cpu=on tsc=unstable clocksource=hpet no_timer_check";
 
 /// What carries out the guest's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +64,8 @@ pub struct Machine {
     /// Where its hub is reached from here.
     pub hub: SocketAddr,
     line: Arc<Line>,
-    console: PathBuf,
+    /// Whether it lives.
+    pub pulse: Arc<Pulse>,
 }
 
 impl Drop for Machine {
@@ -121,26 +123,18 @@ impl Machine {
     ///
     /// # Errors
     ///
-    /// It does not come up; the text ends with the last lines of its console.
+    /// [`Stalled`](crate::pulse::Stalled): it does not come up, whatever the reason; an emulated kernel locks up before it has seen its disk, once in a
+    /// hundred boots, oftener where others want the processors, and a port that was free a moment ago is taken.
     pub async fn boot(start: &Start, name: &str, content: Vec<u8>) -> Result<Self> {
-        let mut booted = Self::boot_within(start, name, content.clone(), BOOT).await;
-        // An emulated kernel locks up before it has seen its disk, once in a hundred boots, oftener where others want the
-        // processors; a port that was free a moment ago is taken. What is wrong with the disk is wrong again.
-        for _ in 1..BOOTS {
-            if booted.is_ok() {
-                break;
-            }
-            booted = Self::boot_within(start, name, content.clone(), BOOT).await;
-        }
-        booted
+        Self::boot_within(start, name, content, SILENCE).await
     }
 
-    /// As [`boot`](Self::boot), with a limit of its own.
+    /// As [`boot`](Self::boot), of a guest that may do nothing for so long.
     ///
     /// # Errors
     ///
     /// As [`boot`](Self::boot).
-    pub async fn boot_within(start: &Start, name: &str, content: Vec<u8>, limit: Duration) -> Result<Self> {
+    pub async fn boot_within(start: &Start, name: &str, content: Vec<u8>, silence: Duration) -> Result<Self> {
         let path = |what: &str| start.directory.join(format!("{name}.{what}"));
         let (disk, line) = (Arc::new(Disk::new(content)), Arc::new(Line::default()));
         let disk_end = listen(&path("disk"))?;
@@ -148,29 +142,32 @@ impl Machine {
         std::thread::spawn(move || -> std::io::Result<()> { nbd::serve(&served, &mut disk_end.accept()?.0) });
         let (up, comes_up) = oneshot::channel();
         let line_end = listen(&path("line"))?;
-        let (reader, watched) = (Arc::clone(&line), Arc::clone(&disk));
-        std::thread::spawn(move || reader.read(&line_end, &watched, up));
+        // What an earlier machine of this name said is not this one's.
+        File::create(path("console"))?;
+        let pulse = Arc::new(Pulse::new(path("console"), Arc::clone(&disk)));
+        let (reader, watched, heart) = (Arc::clone(&line), Arc::clone(&disk), Arc::clone(&pulse));
+        std::thread::spawn(move || reader.read(&line_end, &watched, &heart, up));
         // A port that is free now; QEMU takes it in a moment.
         let hub = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let mut command = qemu(start, &path, hub.port());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(path("qemu"))?);
         let qemu = command.spawn().context("cannot run setpriv and qemu-system-x86_64")?;
-        let machine = Self { qemu, disk, hub, line, console: path("console") };
-        match tokio::time::timeout(limit, comes_up).await {
-            Ok(Ok(())) => Ok(machine),
+        let machine = Self { qemu, disk, hub, line, pulse };
+        Err(match machine.pulse.while_it_boots(silence, comes_up).await {
+            Ok(Ok(())) => return Ok(machine),
             Ok(Err(_)) => {
                 let said = std::fs::read_to_string(path("qemu")).unwrap_or_default();
-                bail!("the machine ended while it booted: {said}\n{}", machine.says())
+                machine.pulse.stalled(&format!("the machine ended while it booted: {said}")).into()
             }
-            Err(_) => bail!("the machine does not come up within {limit:?}\n{}", machine.says()),
-        }
+            Err(stalled) => stalled.into(),
+        })
     }
 
     /// Has the program inside carry out an order.
     ///
     /// # Errors
     ///
-    /// There is no answer.
+    /// [`Stalled`](crate::pulse::Stalled): there is no answer.
     pub async fn order(&self, mut order: Value) -> Result<Done> {
         let (sender, answer) = oneshot::channel();
         let id = {
@@ -187,9 +184,9 @@ impl Machine {
             order.insert("id".into(), id.into());
         }
         self.line.send(&order)?;
-        let answer = tokio::time::timeout(ORDER, answer).await;
-        let lost = || anyhow!("no answer from inside to {order}\n{}", self.says());
-        answer.map_err(|_| lost())?.map_err(|_| lost())
+        let answer = self.pulse.within(ORDER, &order.to_string(), answer).await?;
+        let ended = || self.pulse.stalled(&format!("the machine ended before it answered {order}"));
+        Ok(answer.map_err(|_| ended())?)
     }
 
     /// Whether all programs that were to stay have ended.
@@ -199,8 +196,7 @@ impl Machine {
 
     /// The last lines of its console.
     pub fn says(&self) -> String {
-        let bytes = std::fs::read(&self.console).unwrap_or_default();
-        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let text = self.pulse.console();
         let lines: Vec<&str> = text.lines().collect();
         lines.get(lines.len().saturating_sub(LAST_LINES)..).unwrap_or_default().join("\n")
     }
@@ -218,7 +214,7 @@ impl Line {
     }
 
     /// Hears what comes from inside, until it ends. Nobody waits longer than that.
-    fn read(&self, end: &UnixListener, disk: &Disk, up: oneshot::Sender<()>) -> Result<()> {
+    fn read(&self, end: &UnixListener, disk: &Disk, pulse: &Pulse, up: oneshot::Sender<()>) -> Result<()> {
         let (peer, _) = end.accept()?;
         *self.orders.lock().unwrap_or_else(PoisonError::into_inner) = Some(peer.try_clone()?);
         let mut up = Some(up);
@@ -228,6 +224,10 @@ impl Line {
             let position = disk.position();
             let answer: Value =
                 serde_json::from_str(&line).with_context(|| format!("from inside: {line}"))?;
+            if answer.get("beat").is_some() {
+                pulse.beat();
+                return Ok(());
+            }
             if answer.get("ready").is_some() {
                 up.take().map(|up| up.send(()));
                 return Ok(());

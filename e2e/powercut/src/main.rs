@@ -16,6 +16,7 @@ mod nbd;
 mod node;
 mod plugin;
 mod proxy;
+mod pulse;
 mod recording;
 mod world;
 
@@ -34,13 +35,16 @@ use recording::{Recording, Unflushed};
 
 const USAGE: &str = "usage: e2e/run power-cuts [--cuts NUMBER] [--seed NUMBER]
 
-Cuts the power of a virtual node 5 times, or as often as said, and looks whether it kept what it had promised. Then
+Cuts the power of a virtual node 5 times, or as often as said, and looks whether it kept what it had promised. A guest that
+stands still is booted again from the same disk, twice at most. Then
 takes the flushes away, first from the plugin, then from the hub: each must be noticed within 20 cuts.";
 /// Cuts of one recording; more take another.
 const PER_RECORDING: usize = 25;
 /// In so many cuts a product that does not flush must be noticed.
 const NOTICED_WITHIN: usize = 20;
-/// How long a guest may take to boot on a virtual processor, which needs a second where it works at all.
+/// How often a recording is tried whose guest stands still.
+const RECORDINGS: usize = 3;
+/// How long a guest that boots on a virtual processor may do nothing; it needs a second for all, where it works at all.
 const KVM_BOOT: Duration = Duration::from_secs(10);
 
 struct Options {
@@ -93,7 +97,8 @@ fn run(options: &Options) -> Result<bool> {
     let played = runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        let mut rig = Rig { directory: directory.clone(), began: Instant::now(), failed: 0, options };
+        let mut rig =
+            Rig { directory: directory.clone(), began: Instant::now(), failed: 0, stalled: 0, options };
         tokio::select! {
             played = rig.play() => played,
             _ = interrupt.recv() => bail!("asked to end"),
@@ -120,6 +125,7 @@ struct Rig<'a> {
     directory: PathBuf,
     began: Instant,
     failed: usize,
+    stalled: usize,
     options: &'a Options,
 }
 
@@ -153,7 +159,13 @@ impl Rig<'_> {
             let recording = self.record(&parts, processor, whose, &mut rng).await?;
             self.noticed(whose, &recording, &mut rng).await?;
         }
-        println!("{} failed, {:.0} s", self.failed, self.began.elapsed().as_secs_f32());
+        println!(
+            "{} cuts, {} failed; guests that stood still and were booted again: {}; {:.0} s",
+            self.options.cuts,
+            self.failed,
+            self.stalled,
+            self.began.elapsed().as_secs_f32()
+        );
         Ok(self.failed == 0)
     }
 
@@ -172,13 +184,22 @@ impl Rig<'_> {
     }
 
     async fn record(
-        &self,
+        &mut self,
         parts: &Parts,
         processor: Processor,
         unflushed: Unflushed,
         rng: &mut Rng,
     ) -> Result<Recording> {
-        let recording = Recording::make(parts, &self.directory, processor, unflushed, rng).await?;
+        let mut tries = 1;
+        let recording = loop {
+            match Recording::make(parts, &self.directory, processor, unflushed, rng).await {
+                Err(failed) if failed.is::<pulse::Stalled>() && tries < RECORDINGS => {
+                    self.note(&format!("again a recording: {}", failed.root_cause()));
+                    (tries, self.stalled) = (tries + 1, self.stalled + 1);
+                }
+                made => break made?,
+            }
+        };
         let Recording { log, began, diary, .. } = &recording;
         let flushes = log.iter().skip(*began).filter(|entry| **entry == Entry::Flush).count();
         let writes = log.len() - began - flushes;
@@ -193,6 +214,8 @@ impl Rig<'_> {
     async fn noticed(&mut self, whose: Unflushed, recording: &Recording, rng: &mut Rng) -> Result<()> {
         for number in 1..=NOTICED_WITHIN {
             let verdict = judge::cut(recording, "unflushed", rng).await?;
+            self.tell_stalls(&format!("cut {number}"), &verdict);
+            // Only what a guest said was noticed.
             if let Some(first) = verdict.broken.first() {
                 self.note(&format!(
                     "ok    {whose:?} without flushes is noticed at cut {number}: {} broken, {first}",
@@ -207,7 +230,7 @@ impl Rig<'_> {
     }
 
     fn tell(&mut self, number: usize, verdict: &judge::Verdict) -> Result<()> {
-        let judge::Verdict { cuts, owed, broken, disk } = verdict;
+        let judge::Verdict { cuts, owed, broken, disk, .. } = verdict;
         let places = cuts.iter().map(|(position, fates)| {
             format!(
                 "at {position} (not flushed: {} kept, {} torn, {} lost)",
@@ -221,15 +244,27 @@ impl Rig<'_> {
             owed.bindings.len(),
             owed.objects.len()
         );
-        if broken.is_empty() {
+        self.tell_stalls(&format!("cut {number}"), verdict);
+        if verdict.kept() {
             self.note(&format!("ok    {seen}"));
             return Ok(());
         }
         self.failed += 1;
         let kept = self.options.cache.join(format!("powercut/broken-{}-{number}.img", self.options.seed));
         std::fs::write(&kept, disk).with_context(|| format!("cannot write {}", kept.display()))?;
-        self.note(&format!("FAIL  {seen}; broken on {}: {}", kept.display(), broken.join("; ")));
+        let broken = match verdict.spoke {
+            true => broken.join("; "),
+            false => format!("no verdict in {} boots", judge::BOOTS),
+        };
+        self.note(&format!("FAIL  {seen}; broken on {}: {broken}", kept.display()));
         Ok(())
+    }
+
+    fn tell_stalls(&mut self, whose: &str, verdict: &judge::Verdict) {
+        for why in &verdict.stalls {
+            self.stalled += 1;
+            self.note(&format!("again {whose}: {why}"));
+        }
     }
 
     fn note(&self, text: &str) {

@@ -82,7 +82,7 @@ impl Recording {
             target = kubelet::start_hub(&machine, true).await?;
         }
         // What comes before the hub has shown anything is of little interest.
-        Kubelet::connect(&target).await?.list().await?;
+        Kubelet::connect(&machine, &target).await?.list().await?;
         let (began, diary) = (machine.disk.position(), RefCell::new(Diary::default()));
         let worked = load::work(&machine, &target, &mut world, &diary, unflushed, rng).await;
         worked.with_context(|| machine.says())?;

@@ -11,8 +11,9 @@
 //! | `stays` | answered when it was started, and told as `ended` when it has; its output goes to the console |
 //! | `unflushed` | the kernel answers its `fsync`, `fdatasync`, `sync` and `syncfs` with success and does nothing |
 //!
-//! The answer is a line of JSON with `id`, `code`, `out` and `err`. Orders are carried out beside each other. What is
-//! decided is decided outside: whoever judges must not be the one that loses power.
+//! The answer is a line of JSON with `id`, `code`, `out` and `err`. Orders are carried out beside each other. After each
+//! second of this machine's own a line says `beat`: outside, time is measured by it. What is decided is decided outside:
+//! whoever judges must not be the one that loses power.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -21,12 +22,15 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 use serde_json::{Value, json};
 
 /// Numbers of the system calls that make bytes durable, on x86-64: `fsync`, `fdatasync`, `sync`, `syncfs`.
 const FLUSHES: [i64; 4] = [74, 75, 162, 306];
+/// Between two signs of life.
+const BEAT: Duration = Duration::from_secs(1);
 
 fn main() {
     let port = std::env::args().nth(1).unwrap_or_default();
@@ -39,6 +43,14 @@ fn serve(port: &str) -> io::Result<()> {
     let device = OpenOptions::new().read(true).write(true).open(port)?;
     let answers = Arc::new(Mutex::new(device.try_clone()?));
     answer(&answers, &json!({ "ready": true }))?;
+    let beats = Arc::clone(&answers);
+    thread::spawn(move || {
+        loop {
+            thread::sleep(BEAT);
+            // Who does not hear it any more has taken the power away.
+            let _ = answer(&beats, &json!({ "beat": true }));
+        }
+    });
     for order in BufReader::new(device).lines() {
         let order: Value = serde_json::from_str(&order?)?;
         let answers = Arc::clone(&answers);
