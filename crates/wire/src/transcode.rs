@@ -4,6 +4,7 @@
 //! zeros. Fields that the table does not know cannot be carried over; [`Transcoded::complete`] says whether there were
 //! any. No value is built on the way: bytes become bytes.
 
+mod quantity;
 mod special;
 mod to_json;
 mod to_protobuf;

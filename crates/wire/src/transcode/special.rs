@@ -4,8 +4,8 @@
 //! for the zero value. Where a form stands is said in `apimachinery:pkg/apis/meta/v1/time.go`, `…/micro_time.go`,
 //! `…/time_proto.go`, `pkg/util/intstr` and `pkg/api/resource`.
 
-use super::Error;
 use super::to_protobuf::wants;
+use super::{Error, quantity};
 use crate::json::{self, Node};
 use crate::proto::{self, FieldValue, Fields};
 
@@ -21,11 +21,13 @@ pub(super) fn write_quantity(value: Option<Node<'_, '_>>, out: &mut Vec<u8>) -> 
         proto::push_string(out, 1, "0");
         return Ok(());
     };
-    match value.first_byte() {
-        b'"' => proto::push_string(out, 1, value.text().unwrap_or_default().trim()),
-        b'-' | b'0'..=b'9' => proto::push_bytes(out, 1, value.raw()),
+    let text = match value.first_byte() {
+        b'"' => value.text().unwrap_or_default(),
+        b'-' | b'0'..=b'9' => String::from_utf8_lossy(value.raw()),
         _ => return Err(wants(value, "a quantity")),
-    }
+    };
+    let written = quantity::canonical(text.trim()).ok_or_else(|| wants(value, "a quantity"))?;
+    proto::push_string(out, 1, &written);
     Ok(())
 }
 
