@@ -46,12 +46,15 @@ pub(crate) fn merge_patch(body: &[u8], release: Release) -> Result<Object, Statu
 
 /// The body of a JSON patch: an array of objects; null changes nothing.
 pub(crate) fn json_patch(body: &[u8], release: Release) -> Result<Vec<Object>, Status> {
-    let prefix = if release.validates_fields() { "error decoding patch: " } else { "" };
+    let (prefix, patch, operation_type) = match release.validates_fields() {
+        true => ("error decoding patch: ", "[]handlers.jsonPatchOp", "handlers.jsonPatchOp"),
+        false => ("", "jsonpatch.Patch", "jsonpatch.Operation"),
+    };
     let refuse = |why: String| Status::bad_request(format!("{prefix}{why}"));
     let operations = match json(body).map_err(refuse)? {
         Value::Array(operations) => operations,
         Value::Null => Vec::new(),
-        other => return Err(refuse(not_into(&other, "jsonpatch.Patch"))),
+        other => return Err(refuse(not_into(&other, patch))),
     };
     let mut read = Vec::with_capacity(operations.len().min(MAX_OPERATIONS));
     let count = operations.len();
@@ -60,7 +63,7 @@ pub(crate) fn json_patch(body: &[u8], release: Release) -> Result<Vec<Object>, S
             Value::Object(operation) => read.push(operation),
             // An operation of which nothing is known.
             Value::Null => read.push(Object::new()),
-            other => return Err(refuse(not_into(&other, "jsonpatch.Operation"))),
+            other => return Err(refuse(not_into(&other, operation_type))),
         }
     }
     if count > MAX_OPERATIONS {

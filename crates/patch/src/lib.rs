@@ -30,7 +30,7 @@
 //!
 //! **Not done here**: whether values are valid in themselves (names, label syntax, ranges, which container state may
 //! follow which), what of a spec may change, admission but NodeRestriction's rules for pods and nodes, defaults but that
-//! of a node's allocatable resources, other spellings of a quantity, schemas of custom resources. What passes here for
+//! of a node's allocatable resources, schemas of custom resources. What passes here for
 //! that reason and is refused by the cloud is dropped when staged writes are settled. `managedFields` stay as they are;
 //! setting a new `resourceVersion` is the caller's.
 

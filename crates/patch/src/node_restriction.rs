@@ -33,7 +33,7 @@ pub(crate) fn update(current: &Value, object: &Value, write: &Write<'_>) -> Resu
             "unexpected operation \"UPDATE\", node {} can only create and delete mirror pods",
             quote(node)
         )),
-        ("", "nodes", _) => own_node(node, &resource.name, current, object),
+        ("", "nodes", _) => own_node(node, write, current, object),
         _ => None,
     };
     refused.map_or(Ok(()), |why| Err(Status::forbidden(resource.group_resource(), &resource.name, &why)))
@@ -65,7 +65,8 @@ fn pod_status(node: &str, current: &Value, object: &Value) -> Option<String> {
         .then(|| format!("node {} cannot update labels through pod status", quote(node)))
 }
 
-fn own_node(node: &str, name: &str, current: &Value, object: &Value) -> Option<String> {
+fn own_node(node: &str, write: &Write<'_>, current: &Value, object: &Value) -> Option<String> {
+    let name = write.resource.name.as_str();
     if name != node {
         return Some(format!("node {} is not allowed to modify node {}", quote(node), quote(name)));
     }
@@ -79,6 +80,10 @@ fn own_node(node: &str, name: &str, current: &Value, object: &Value) -> Option<S
     }
     if spec(object, "taints") != spec(current, "taints") {
         return Some(format!("node {} is not allowed to modify taints", quote(node)));
+    }
+    let owners = |object: &Value| metadata::of(object).get("ownerReferences").cloned();
+    if write.release.guards_owners_of_nodes() && owners(object) != owners(current) {
+        return Some(format!("node {} is not allowed to modify ownerReferences", quote(node)));
     }
     let (old, new) = (labels(current), labels(object));
     let mut forbidden: Vec<&str> = old

@@ -61,6 +61,11 @@ impl Release {
         self.0 >= 24
     }
 
+    /// Whether a kubelet may not change who owns its node (CVE-2025-5187; since 1.31.12, 1.32.8 and 1.33.4).
+    pub(crate) fn guards_owners_of_nodes(self) -> bool {
+        self.0 >= 31
+    }
+
     /// Whether services are stored as everything else is. Before, they were judged once more by themselves, and only then was
     /// the resourceVersion looked at (`pkg/registry/core/service/storage/rest.go`).
     pub(crate) fn stores_services_as_all(self) -> bool {

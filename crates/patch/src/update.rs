@@ -6,7 +6,7 @@ use wire::schema::Kind;
 use wire::{Resource, Status};
 
 use crate::object_type::{TYPE, check_custom_type, has_no_text};
-use crate::write::{Outcome, Served, Write, check_name, finish, text_of};
+use crate::write::{Outcome, Served, Write, check_name, finish, match_namespace, text_of};
 use crate::{metadata, normal};
 
 /// Where the API server's own kinds are registered, in its words.
@@ -30,14 +30,17 @@ pub fn update(current: &Value, write: &Write<'_>, body: Value) -> Result<Outcome
     for name in TYPE {
         members.extend(current.get(name).map(|value| (name.to_owned(), value.clone())));
     }
-    let object = normal::of(Value::Object(members), current, write.served, write.release)
+    let mut both = normal::of(Value::Object(members), current, write.served, write.release)
         .map_err(|error| refuse(text_or(&said, "kind", kind), &write.resource.version, kind, &error))?;
-    check_name(&object, write.resource)?;
-    check_uid(&object, current, write)?;
+    if write.release.checks_namespace_first() {
+        match_namespace(&mut both.object, write.resource)?;
+    }
+    check_name(&both.object, write.resource)?;
+    check_uid(&both.object, current, write)?;
     if matches!(write.served, Served::Custom { .. }) {
         check_custom_type(&said, current, write)?;
     }
-    finish(current, object, write)
+    finish(current, both, write)
 }
 
 fn text_or<'o>(object: &'o Map<String, Value>, name: &str, otherwise: &'o str) -> &'o str {

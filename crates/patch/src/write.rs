@@ -6,6 +6,7 @@ use wire::schema::Kind;
 use wire::status::{Cause, GroupResource};
 use wire::{Resource, Status};
 
+use crate::normal::Both;
 use crate::object_type::{TYPE, check_custom_type, check_type, has_no_text};
 use crate::release::Release;
 use crate::{
@@ -108,7 +109,12 @@ pub fn patch(current: &Value, write: &Write<'_>, form: Form, body: &[u8]) -> Res
     finish(current, patched, write)
 }
 
-fn strategic_patch(current: &Value, write: &Write<'_>, kind: Kind, body: &[u8]) -> Result<Value, Status> {
+fn strategic_patch<'a>(
+    current: &'a Value,
+    write: &Write<'_>,
+    kind: Kind,
+    body: &[u8],
+) -> Result<Both<'a>, Status> {
     let patch = decode::strategic_patch(body, write.release)?;
     let object = current.as_object().cloned().unwrap_or_default();
     let said = patch.clone();
@@ -126,7 +132,7 @@ fn strategic_patch(current: &Value, write: &Write<'_>, kind: Kind, body: &[u8]) 
 }
 
 /// Reads what a patch in JSON made of an object.
-fn read(mut object: Value, current: &Value, write: &Write<'_>) -> Result<Value, Status> {
+fn read<'a>(mut object: Value, current: &'a Value, write: &Write<'_>) -> Result<Both<'a>, Status> {
     let quoted = object.to_string();
     let Some(members) = object.as_object_mut() else { return Err(invalid_patch(&quoted, "it is no object")) };
     if has_no_text(members) {
@@ -143,12 +149,18 @@ fn read(mut object: Value, current: &Value, write: &Write<'_>) -> Result<Value, 
     for name in TYPE {
         members.extend(current.get(name).map(|value| (name.to_owned(), value.clone())));
     }
-    let object = normal::of(object, current, write.served, write.release)
+    let both = normal::of(object, current, write.served, write.release)
         .map_err(|error| invalid_patch(&quoted, &error))?;
-    if matches!(write.served, Served::Custom { .. }) {
-        check_custom_type(&said, current, write)?;
+    if matches!(write.served, Served::Custom { .. })
+        && let Err(wrong) = check_custom_type(&said, current, write)
+    {
+        if write.release.validates_fields() {
+            // Seen of 1.36, not of 1.20: who comes too late hears that first.
+            check_version(&both.current, &both.object, write)?;
+        }
+        return Err(wrong);
     }
-    Ok(object)
+    Ok(both)
 }
 
 pub(crate) fn invalid_patch(value: &str, why: &str) -> Status {
@@ -168,11 +180,10 @@ pub(crate) fn text_of<'o>(object: &'o Value, name: &str) -> &'o str {
 }
 
 /// What happens to every object that is to replace the present one, once it is read.
-pub(crate) fn finish(present: &Value, mut object: Value, write: &Write<'_>) -> Result<Outcome, Status> {
+pub(crate) fn finish(present: &Value, both: Both<'_>, write: &Write<'_>) -> Result<Outcome, Status> {
     let resource = write.resource;
-    // An older cloud writes some zeros that the table leaves out: compared are objects in the same form.
-    let read = normal::of(present.clone(), present, write.served, write.release);
-    let current = &read.unwrap_or_else(|_| present.clone());
+    let Both { mut object, current } = both;
+    let current = &*current;
     if write.release.checks_namespace_first() {
         match_namespace(&mut object, resource)?;
     }
@@ -238,7 +249,7 @@ pub(crate) fn nameless(resource: &Resource) -> Status {
 }
 
 /// The namespace is the request's; a body may leave it out, not change it. What has none loses any.
-fn match_namespace(object: &mut Value, resource: &Resource) -> Result<(), Status> {
+pub(crate) fn match_namespace(object: &mut Value, resource: &Resource) -> Result<(), Status> {
     // A namespace is no object inside of itself.
     let wanted = if resource.resource == "namespaces" { "" } else { resource.namespace.as_str() };
     let found = metadata::text(object, "namespace");

@@ -131,10 +131,11 @@ fn a_body_that_names_another_object_is_400() {
     }
     assert_eq!(answer(put(&pod(), "pods", with(&pod(), "/metadata/name", json!("other")))), name);
     let body = with(&pod(), "/metadata/namespace", json!("other"));
-    assert_eq!(
-        answer(put(&pod(), "pods", body)),
-        "400 the namespace of the object (other) does not match the namespace on the request (shop)"
-    );
+    assert_eq!(answer(put(&pod(), "pods", body.clone())), space);
+    let resource = resource(&pod(), "pods");
+    let old = patch::update(&pod(), &write(&pod(), &resource, 20), body).unwrap_err();
+    let text = "the namespace of the object (other) does not match the namespace on the request (shop)";
+    assert_eq!((old.code, old.message.as_str()), (400, text));
     let nameless = with(&pod(), "/metadata/name", Value::Null);
     let text = "400 the name of the object (web based on URL) was undeterminable: name must be provided";
     assert_eq!(answer(put(&pod(), "pods", nameless)), text);
@@ -198,6 +199,27 @@ fn members_that_nobody_knows_are_dropped_and_types_are_checked() {
     }
     let text = answer(put(&pod(), "pods/status", with(&pod(), "/status", json!("x"))));
     assert!(text.starts_with("400 Pod in version \"v1\" cannot be handled as a Pod: "), "{text}");
+}
+
+#[test]
+fn a_quantity_is_what_the_api_server_makes_of_it_also_of_a_number() {
+    let quantities =
+        [(json!(1.5), "1500m"), (json!("0.5"), "500m"), (json!(4), "4"), (json!("1.5Gi"), "1536Mi")];
+    for (said, stands) in quantities {
+        let mut body = node();
+        body["status"]["allocatable"] = json!({"cpu": said});
+        assert_eq!(
+            put(&node(), "nodes/status", body.clone()).unwrap()["status"]["allocatable"]["cpu"],
+            stands
+        );
+        let status = json!({"status": {"allocatable": {"cpu": said}}});
+        for form in FORMS {
+            let patched = patch(&node(), "nodes/status", form, &status).unwrap();
+            assert_eq!(patched["status"]["allocatable"]["cpu"], stands);
+        }
+    }
+    let wrong = json!({"status": {"allocatable": {"cpu": "much"}}});
+    assert_eq!(patch(&node(), "nodes/status", Form::Strategic, &wrong).unwrap_err().code, 422);
 }
 
 #[test]
@@ -265,6 +287,12 @@ fn a_kubelet_is_held_to_its_own_pods_and_node() {
     assert!(by(&node, "nodes/status", "far", running).contains("is not allowed to modify node"));
     let text = by(&node, "nodes", "edge", json!({"spec": {"taints": null}}));
     assert_eq!(text, "403 nodes \"edge\" is forbidden: node \"edge\" is not allowed to modify taints");
+    let owned = json!({"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": "x", "uid": "y"}]}});
+    let text = by(&node, "nodes/status", "edge", owned);
+    assert_eq!(
+        text,
+        "403 nodes \"edge\" is forbidden: node \"edge\" is not allowed to modify ownerReferences"
+    );
 }
 
 #[test]
@@ -335,6 +363,10 @@ fn bodies_that_are_no_patch_are_refused_as_such() {
     assert_eq!(
         refused(Form::Json, "{}", 20),
         "400 json: cannot unmarshal object into Go value of type jsonpatch.Patch"
+    );
+    assert_eq!(
+        refused(Form::Json, "\"x\"", 36),
+        "400 error decoding patch: json: cannot unmarshal string into Go value of type []handlers.jsonPatchOp"
     );
     for form in [Form::Strategic, Form::Merge, Form::Json] {
         assert!(refused(form, "{\"a\":", 36).starts_with("400 "));

@@ -1,6 +1,6 @@
 //! Whether two answers are the same one.
 
-use patch::{Outcome, Served, Write};
+use patch::{Outcome, Release, Served, Write};
 use serde_json::Value;
 use wire::schema::Kind;
 use wire::transcode::{message_to_json, message_to_protobuf};
@@ -9,7 +9,7 @@ use wire::{Encoding, Status};
 use crate::api::Answer;
 
 /// Members that the API server fills in where a write left them out; `patch` leaves that to it.
-const DEFAULTS: [&str; 28] = [
+const DEFAULTS: [&str; 32] = [
     "protocol",
     "targetPort",
     "sessionAffinity",
@@ -38,6 +38,10 @@ const DEFAULTS: [&str; 28] = [
     "replicas",
     "serviceAccount",
     "hostPath",
+    "externalTrafficPolicy",
+    "internalTrafficPolicy",
+    "ipFamilies",
+    "ipFamilyPolicy",
 ];
 
 /// What two answers have to do with each other.
@@ -177,8 +181,10 @@ fn is_own(answer: &Answer) -> bool {
 /// Without what only the storing server knows, and in the form of the table: an older release writes other zeros.
 fn plain(object: &Value, write: &Write<'_>) -> Value {
     let mut object = match write.served {
-        Served::BuiltIn(kind) => in_table_form(object, kind).unwrap_or_else(|| object.clone()),
-        Served::Custom { .. } => object.clone(),
+        Served::BuiltIn(kind) if write.release < Release::default() => {
+            in_table_form(object, kind).unwrap_or_else(|| object.clone())
+        }
+        _ => object.clone(),
     };
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         for name in ["resourceVersion", "managedFields"] {
