@@ -236,6 +236,11 @@ fn compare(ours: &Value, theirs: &Value, path: &str, found: &mut Found) {
                 }
             }
             for (name, value) in ours.iter().filter(|(name, _)| !theirs.contains_key(*name)) {
+                // A default that nothing needs any more is taken away.
+                if path == ".spec" && name == "externalTrafficPolicy" && value == "Cluster" {
+                    found.defaults = true;
+                    continue;
+                }
                 found.differences.push(format!("{path}.{name}: only we have {value}"));
             }
         }

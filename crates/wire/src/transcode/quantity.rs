@@ -99,7 +99,7 @@ impl<'t> Parts<'t> {
         if number == 0 {
             return Some("0".to_owned());
         }
-        while number % 10 == 0 {
+        while number.is_multiple_of(10) {
             (number, exponent) = (number / 10, exponent + 1);
         }
         if let Suffix::Binary(_) = self.suffix {
