@@ -157,10 +157,24 @@ impl View {
             return Some(Answer::Verify);
         }
         self.wish(ask.resource, ask.who, scope, ask.now);
-        let goes_on =
-            |stream: &Stream| !stream.anew && stream.failures == 0 && scope.is_within(&stream.scope);
-        let of = |stream: &&Stream| stream.resource == *ask.resource && goes_on(stream);
+        let comes = |stream: &Stream| match (stream.anew, stream.failures) {
+            (false, failures) => failures == 0,
+            // It could not go on, because the node was off for too long, and reads everything once for all of them.
+            (true, failures) => failures == 1 && !matches!(stream.state, State::Live),
+        };
+        let of = |stream: &&Stream| {
+            stream.resource == *ask.resource && scope.is_within(&stream.scope) && comes(stream)
+        };
         self.streams.values().find(of).map(|_| Answer::Await)
+    }
+
+    /// Whether a stream is just delivering the state of a scope: it will be there sooner than if it were asked for once more.
+    pub fn is_coming(&self, resource: &ResourceId, scope: &Scope) -> bool {
+        self.streams.values().any(|stream| {
+            stream.resource == *resource
+                && matches!(stream.state, State::Reading(_))
+                && scope.is_within(&stream.scope)
+        })
     }
 
     fn check_list_version(&self, ask: &Ask<'_>, scope: &Scope, options: &ListOptions) -> Result<(), Status> {

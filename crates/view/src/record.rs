@@ -2,12 +2,13 @@
 //!
 //! A key begins with the resource, so that all of a resource is found under one prefix. Every record stands for itself.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use wire::Encoding;
 
 use crate::mark::{Asked, Identity, Mark};
-use crate::object::{Header, Object};
+use crate::object::Header;
 use crate::persist::Record;
 use crate::resource::{Key, ResourceId};
 use crate::scope::Scope;
@@ -21,7 +22,7 @@ const MAX_KEY: usize = 1000;
 
 /// An object as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Stored {
+pub(crate) struct Stored<'a> {
     pub epoch: u64,
     /// Newer than what has been read of its set, so that only reads of its name show it.
     pub ahead: bool,
@@ -29,13 +30,20 @@ pub(crate) struct Stored {
     pub cloud: CloudRv,
     /// The view RV that the bytes carry; none while something is laid over the object, and where there are none.
     pub shown: Option<Shown>,
-    pub bytes: Vec<u8>,
+    pub bytes: Cow<'a, [u8]>,
+}
+
+impl Stored<'_> {
+    /// The same without the bytes.
+    pub fn without_bytes(self) -> Stored<'static> {
+        Stored { bytes: Cow::Borrowed(&[]), ..self }
+    }
 }
 
 /// What a record says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Content {
-    Object(Key, Stored),
+pub(crate) enum Content<'a> {
+    Object(Key, Stored<'a>),
     Tombstone(Key, u64, Tombstone),
     Mark(u64, Mark),
     Reserved(u64),
@@ -74,7 +82,7 @@ pub fn object_version(value: &[u8]) -> Option<u64> {
     reader.number()
 }
 
-pub(crate) fn put_object(resource: &ResourceId, key: &Key, stored: &Stored, seal: bool) -> Record {
+pub(crate) fn put_object(resource: &ResourceId, key: &Key, stored: &Stored<'_>, seal: bool) -> Record {
     let flags = u64::from(stored.encoding == Encoding::Protobuf);
     let shown = stored.shown.map_or(0, Shown::get);
     let mut value = start(&[stored.epoch, flags, stored.cloud.get(), shown]);
@@ -139,7 +147,7 @@ pub(crate) fn parse_key(key: &[u8]) -> Option<(ResourceId, char, &str)> {
     Some((resource, kind, rest.as_str()))
 }
 
-pub(crate) fn parse(key: &[u8], value: &[u8]) -> Option<(ResourceId, Content)> {
+pub(crate) fn parse<'a>(key: &[u8], value: &'a [u8]) -> Option<(ResourceId, Content<'a>)> {
     let (resource, kind, rest) = parse_key(key)?;
     let mut reader = Reader(value);
     (reader.number()? == VERSION).then_some(())?;
@@ -149,7 +157,7 @@ pub(crate) fn parse(key: &[u8], value: &[u8]) -> Option<(ResourceId, Content)> {
             let encoding = if flags & 1 == 0 { Encoding::Json } else { Encoding::Protobuf };
             let shown = (shown > 0).then(|| Shown::stored(shown));
             let (ahead, cloud) = (kind == 'a', CloudRv::stored(cloud)?);
-            let stored = Stored { epoch, ahead, encoding, cloud, shown, bytes: reader.0.to_vec() };
+            let stored = Stored { epoch, ahead, encoding, cloud, shown, bytes: Cow::Borrowed(reader.0) };
             Content::Object(Key::from_text(rest), stored)
         }
         't' => {
@@ -180,12 +188,6 @@ pub(crate) fn parse(key: &[u8], value: &[u8]) -> Option<(ResourceId, Content)> {
         _ => return None,
     };
     Some((resource, content))
-}
-
-/// Reads an object out of its record; `read` makes a header of the bytes.
-pub(crate) fn object(stored: Stored, mut header: Header) -> Object {
-    header.rv = stored.cloud;
-    Object::new(header, stored.encoding, stored.bytes)
 }
 
 fn start(numbers: &[u64]) -> Vec<u8> {
@@ -248,7 +250,7 @@ mod tests {
         let key = Key::new("a", "b");
         let rv = CloudRv::stored(700).unwrap();
         let shown = Some(Shown::stored(3));
-        let (encoding, bytes) = (Encoding::Protobuf, b"k8s\0x".to_vec());
+        let (encoding, bytes) = (Encoding::Protobuf, Cow::Borrowed(&b"k8s\0x"[..]));
         let stored = Stored { epoch: 2, ahead: true, encoding, cloud: rv, shown, bytes };
         let scope =
             Scope { namespace: "a".into(), labels: "x in (1,2),!y".parse().unwrap(), ..Scope::single(&key) };
@@ -279,7 +281,7 @@ mod tests {
     fn the_bytes_and_version_of_an_object_are_found_in_its_record() {
         let pods = ResourceId::new("", "v1", "pods", "");
         let (key, cloud) = (Key::new("a", "b"), CloudRv::stored(300).unwrap());
-        let (encoding, bytes) = (Encoding::Json, b"{}".to_vec());
+        let (encoding, bytes) = (Encoding::Json, Cow::Borrowed(&b"{}"[..]));
         let stored = Stored { epoch: 0, ahead: false, encoding, cloud, shown: None, bytes };
         let Record::Put { value, .. } = put_object(&pods, &key, &stored, true) else { panic!() };
         assert_eq!(object_bytes(&value), Some(&b"{}"[..]));

@@ -4,6 +4,7 @@
 //! cloud has told them again.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::collection::{Collection, Entry, Over};
 use crate::decode::header;
@@ -20,11 +21,14 @@ use crate::tombstone::Tombstone;
 use crate::version::Shown;
 use crate::view::View;
 
+/// Objects with what their records say besides their bytes.
+type Objects = BTreeMap<Key, (Stored<'static>, Object)>;
+
 /// Records of one resource, sorted.
 #[derive(Debug, Default)]
 struct Found {
-    objects: BTreeMap<Key, (Stored, Object)>,
-    ahead: BTreeMap<Key, (Stored, Object)>,
+    objects: Objects,
+    ahead: Objects,
     tombs: BTreeMap<Key, (u64, Tombstone)>,
     marks: Vec<(u64, Mark)>,
     reserved: Option<u64>,
@@ -40,6 +44,29 @@ pub struct Loading {
     /// Logs of which records were lost that nobody knows the keys of.
     doubtful: Vec<Log>,
     troubles: Vec<Trouble>,
+}
+
+impl Found {
+    /// An object; of two the newer counts.
+    fn object(&mut self, place: Key, stored: Stored<'static>, object: Object) {
+        let objects = if stored.ahead { &mut self.ahead } else { &mut self.objects };
+        let newer =
+            |(other, _): &(Stored<'_>, Object)| (other.epoch, other.cloud) > (stored.epoch, stored.cloud);
+        if !objects.get(&place).is_some_and(newer) {
+            objects.insert(place, (stored, object));
+        }
+    }
+
+    fn tombstone(&mut self, place: Key, epoch: u64, tomb: Tombstone) {
+        let newer = |(other, old): &(u64, Tombstone)| (*other, old.rv) > (epoch, tomb.rv);
+        if !self.tombs.get(&place).is_some_and(newer) {
+            self.tombs.insert(place, (epoch, tomb));
+        }
+    }
+}
+
+fn found_of(resources: &mut BTreeMap<ResourceId, Found>, resource: ResourceId) -> &mut Found {
+    resources.entry(resource).or_default()
 }
 
 impl Loading {
@@ -58,22 +85,11 @@ impl Loading {
             self.lost(log, key);
             return;
         };
-        let found = self.resources.entry(resource.clone()).or_default();
         match content {
             Content::Object(place, stored) => match header(&resource, &stored.bytes, stored.encoding) {
                 Ok(header) => {
-                    let mut object = record::object(stored.clone(), header);
-                    let shown = stored.shown.is_some() == resource.is_overlaid();
-                    if shown && !stored.ahead && !self.policy.is_held(&resource, &object.header) {
-                        object.body = Body::Stored;
-                    }
-                    let objects = if stored.ahead { &mut found.ahead } else { &mut found.objects };
-                    let older = objects
-                        .get(&place)
-                        .is_some_and(|(other, _)| (other.epoch, other.cloud) > (stored.epoch, stored.cloud));
-                    if !older {
-                        objects.insert(place, (Stored { bytes: Vec::new(), ..stored }, object));
-                    }
+                    let object = self.object(&resource, &stored, header);
+                    found_of(&mut self.resources, resource).object(place, stored.without_bytes(), object);
                 }
                 Err(_) => {
                     self.troubles.push(bad(key));
@@ -81,15 +97,24 @@ impl Loading {
                 }
             },
             Content::Tombstone(place, epoch, tomb) => {
-                let older =
-                    found.tombs.get(&place).is_some_and(|(other, old)| (*other, old.rv) > (epoch, tomb.rv));
-                if !older {
-                    found.tombs.insert(place, (epoch, tomb));
-                }
+                found_of(&mut self.resources, resource).tombstone(place, epoch, tomb);
             }
-            Content::Mark(epoch, mark) => found.marks.push((epoch, mark)),
-            Content::Reserved(up_to) => found.reserved = found.reserved.max(Some(up_to)),
+            Content::Mark(epoch, mark) => found_of(&mut self.resources, resource).marks.push((epoch, mark)),
+            Content::Reserved(up_to) => {
+                let found = found_of(&mut self.resources, resource);
+                found.reserved = found.reserved.max(Some(up_to));
+            }
         }
+    }
+
+    /// An object of its record, with its bytes if they are held.
+    fn object(&self, resource: &ResourceId, stored: &Stored<'_>, mut header: Header) -> Object {
+        header.rv = stored.cloud;
+        let shown = stored.shown.is_some() == resource.is_overlaid();
+        if shown && !stored.ahead && !self.policy.is_held(resource, &header) {
+            return Object { header: Arc::new(header), encoding: stored.encoding, body: Body::Stored };
+        }
+        Object::new(header, stored.encoding, &*stored.bytes)
     }
 
     /// A record that is known to have been there and cannot be read.
@@ -98,7 +123,7 @@ impl Loading {
             self.lost_unknown(log);
             return;
         };
-        let found = self.resources.entry(resource).or_default();
+        let found = found_of(&mut self.resources, resource);
         found.reservation_lost |= kind == 's';
         found.lost.push((log, key.to_vec(), matches!(kind, 'o' | 'a' | 't').then(|| Key::from_text(rest))));
     }
@@ -181,14 +206,14 @@ impl Collection {
         }
     }
 
-    fn load_object(&mut self, key: Key, stored: &Stored, object: Object) {
+    fn load_object(&mut self, key: Key, stored: &Stored<'_>, object: Object) {
         let logged = Some(stored.cloud.get());
         let mut entry = Entry { epoch: stored.epoch, shown: stored.shown, logged, ..Entry::default() };
         entry.cloud = Some(object);
         self.entries.insert(key, entry);
     }
 
-    fn load_ahead(&mut self, out: &mut Outlet, key: Key, stored: &Stored, object: Object) {
+    fn load_ahead(&mut self, out: &mut Outlet, key: Key, stored: &Stored<'_>, object: Object) {
         let known = self.entries.get(&key).filter(|entry| entry.epoch == stored.epoch);
         let cloud = known.and_then(|entry| entry.cloud.as_ref());
         let caught_up = cloud.is_some_and(|cloud| cloud.header.rv >= stored.cloud)

@@ -1,5 +1,6 @@
 //! What clients are shown: each change is numbered, stored, and put into the history.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use wire::Encoding;
@@ -146,7 +147,7 @@ impl Collection {
         shown: Option<Shown>,
         ahead: bool,
     ) -> Option<Record> {
-        let bytes = object.bytes()?.to_vec();
+        let bytes = Cow::Borrowed(&**object.bytes()?);
         let (epoch, encoding, cloud) = (self.epoch, object.encoding, object.header.rv);
         let stored = Stored { epoch, ahead, encoding, cloud, shown, bytes };
         Some(record::put_object(&self.id, key, &stored, out.policy.is_secret(&self.id)))

@@ -56,6 +56,10 @@ pub(crate) struct Stream {
     pub trusted: bool,
     /// Up to where the scope was read when the stream was opened.
     pub position: Option<CloudRv>,
+    /// Up to where the log is known to say that it was read.
+    pub stored: Option<CloudRv>,
+    /// Changes since that was looked at.
+    pub unstored: u32,
     /// A version that the cloud had reached when the stream was opened.
     pub reached: Option<CloudRv>,
     /// Whether everything must be read, because the cloud cannot go on.

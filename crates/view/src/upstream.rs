@@ -23,6 +23,8 @@ const LINGER: Duration = Duration::from_secs(300);
 const REFUSED: Duration = Duration::from_secs(60);
 /// So many wishes are kept for each resource.
 const MOST_WISHES: usize = 4096;
+/// After so many changes the log is told how far a stream has come: a record of a hundred bytes for a hundred objects.
+const UNSTORED: u32 = 100;
 
 impl View {
     /// The cloud is or is not within reach.
@@ -137,8 +139,19 @@ impl View {
         let id = StreamId(self.next_stream);
         self.next_stream += 1;
         let (resource, state) = (resource.clone(), State::Waiting(Duration::ZERO));
-        let (trusted, position, reached, anew, failures) = (false, None, None, false, 0);
-        let stream = Stream { resource, scope, identity, state, trusted, position, reached, anew, failures };
+        let stream = Stream {
+            resource,
+            scope,
+            identity,
+            state,
+            trusted: false,
+            position: None,
+            stored: None,
+            unstored: 0,
+            reached: None,
+            anew: false,
+            failures: 0,
+        };
         self.streams.insert(id, stream);
     }
 
@@ -264,11 +277,12 @@ impl View {
 
     /// A stream delivered a change.
     pub fn changed(&mut self, id: StreamId, change: Change, object: Object) {
-        let Some(stream) = self.streams.get(&id).filter(|stream| matches!(stream.state, State::Live)) else {
-            return;
-        };
+        let live = |stream: &&mut Stream| matches!(stream.state, State::Live);
+        let Some(stream) = self.streams.get_mut(&id).filter(live) else { return };
         let (resource, scope, rv) = (stream.resource.clone(), stream.scope.clone(), object.header.rv);
         let counts = !stream.anew;
+        stream.unstored += 1;
+        let is_due = stream.unstored >= UNSTORED;
         self.change(&resource, |collection, out| {
             match change {
                 Change::Added | Change::Modified => {
@@ -288,6 +302,9 @@ impl View {
                 collection.advance(out, &scope, rv);
             }
         });
+        if is_due {
+            self.store_position(id);
+        }
         self.wake_held(&resource);
     }
 
@@ -302,15 +319,34 @@ impl View {
         let (resource, scope) = (stream.resource.clone(), stream.scope.clone());
         self.change(&resource, |collection, out| {
             collection.saw(rv);
-            if counts && collection.advance(out, &scope, rv) {
-                collection.store_mark(out, &scope, Asked::Set);
+            if counts {
+                collection.advance(out, &scope, rv);
             }
         });
+        self.store_position(id);
         self.wake_held(&resource);
+    }
+
+    /// Stores how far a stream has come, if the log does not say so yet: a hub that starts anew goes on from there. Not each
+    /// change is worth that, so it is done where the stream pauses; a bookmark often names the last change's version.
+    fn store_position(&mut self, id: StreamId) {
+        let Some(stream) = self.streams.get_mut(&id).filter(|stream| !stream.anew) else { return };
+        stream.unstored = 0;
+        let (resource, scope, stored) = (stream.resource.clone(), stream.scope.clone(), stream.stored);
+        let position = self.change(&resource, |collection, out| {
+            let mark = collection.marks.find(&scope, Asked::Set).filter(|mark| mark.complete)?;
+            let further = mark.position.filter(|position| Some(*position) > stored)?;
+            collection.store_mark(out, &scope, Asked::Set);
+            Some(further)
+        });
+        if let (Some(stream), Some(position)) = (self.streams.get_mut(&id), position) {
+            stream.stored = Some(position);
+        }
     }
 
     /// A stream ended, or could not be opened. Nothing is removed because of that. `random` is any number.
     pub fn ended(&mut self, id: StreamId, why: End, now: Duration, random: u64) {
+        self.store_position(id);
         let Some(stream) = self.streams.get_mut(&id) else { return };
         let was_live = matches!(stream.state, State::Live);
         let wait = match why {
@@ -323,7 +359,8 @@ impl View {
         let (resource, scope, identity) =
             (stream.resource.clone(), stream.scope.clone(), stream.identity.clone());
         match why {
-            End::Broken | End::Expired | End::NotServed => {}
+            // Who waits for it need not wait any more, or for something else.
+            End::Broken | End::Expired | End::NotServed => self.out.ask_again(&resource),
             End::Unauthenticated | End::Forbidden => {
                 self.streams.remove(&id);
                 let who = (identity.clone(), scope.clone());
@@ -342,14 +379,12 @@ impl View {
 }
 
 impl crate::collection::Collection {
-    /// A stream has delivered everything up to this version. Whether that was further than before.
-    fn advance(&mut self, out: &mut Outlet, scope: &Scope, rv: CloudRv) -> bool {
+    /// A stream has delivered everything up to this version.
+    fn advance(&mut self, out: &mut Outlet, scope: &Scope, rv: CloudRv) {
         let mark = self.marks.entry(scope, Asked::Set);
-        let further = mark.complete && mark.position < Some(rv);
-        if further {
-            mark.position = Some(rv);
+        if mark.complete {
+            mark.position = mark.position.max(Some(rv));
         }
         self.settle_ahead(out, scope, rv);
-        further
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use view::{
-    Answer, Ask, Change, CloudRv, Effect, End, Frame, Identity, Key, Limits, Next, Object, Open, ResourceId,
-    Scope, Shelf, StreamId, View,
+    Answer, Ask, Change, CloudRv, Effect, End, Frame, Identity, Key, Limits, Loading, Next, Object, Open,
+    ResourceId, Scope, Shelf, StreamId, View,
 };
 use wire::request::{GetOptions, VersionMatch};
 use wire::{Encoding, ListOptions};
@@ -214,7 +214,7 @@ fn a_list_of_a_set_that_the_logs_have_waits_for_its_stream_to_go_on() {
 
 #[test]
 fn a_list_does_not_wait_for_a_stream_that_fails() {
-    for why in [End::Broken, End::Expired, End::Unauthenticated, End::NotServed] {
+    for why in [End::Broken, End::Unauthenticated, End::NotServed] {
         let mut hub = Hub::new();
         hub.view.link(true, NOW);
         let kubelet = hub.kubelet.clone();
@@ -225,6 +225,49 @@ fn a_list_does_not_wait_for_a_stream_that_fails() {
         hub.view.ended(stream, why, NOW, 7);
         assert!(matches!(hub.list(&Hub::options("0")), Answer::Forward), "{why:?}");
     }
+}
+
+#[test]
+fn a_list_waits_for_a_stream_that_must_read_everything_anew_once() {
+    let mut hub = Hub::new();
+    hub.view.link(true, NOW);
+    let kubelet = hub.kubelet.clone();
+    hub.view.took_list(&kubelet, &pods(), &own_pods(), vec![pod("x", "u1", 900, "Running")], rv(1000));
+    assert!(matches!(hub.list(&Hub::options("0")), Answer::Await));
+    hub.settle();
+    let stream = hub.opened.pop().unwrap().stream;
+    hub.view.ended(stream, End::Expired, NOW, 7);
+    assert!(matches!(hub.list(&Hub::options("0")), Answer::Await), "it reads what a list would");
+    hub.view.tick(hub.view.next_tick().unwrap());
+    hub.settle();
+    assert_eq!(hub.opened.pop().unwrap().from, None);
+    hub.view.opened(stream);
+    assert!(hub.view.is_coming(&pods(), &own_pods()));
+    hub.view.ended(stream, End::Broken, NOW, 7);
+    assert!(matches!(hub.list(&Hub::options("0")), Answer::Forward), "twice is enough");
+}
+
+#[test]
+fn a_bookmark_at_the_version_of_the_last_change_is_where_the_next_hub_goes_on() {
+    let (mut hub, stream) = Hub::with(&[pod("x", "u1", 900, "Running")]);
+    let mut loading = Loading::new("n1");
+    hub.view.changed(stream, Change::Modified, pod("x", "u1", 1005, "Running"));
+    hub.view.bookmark(stream, rv(1005));
+    hub.view.changed(stream, Change::Modified, pod("x", "u1", 1007, "Running"));
+    hub.view.ended(stream, End::Broken, NOW, 7);
+    for write in hub.carry_out() {
+        for record in write.records {
+            if let view::Record::Put { key, value, .. } = record {
+                loading.record(write.log, &key, &value);
+            }
+        }
+    }
+    let mut next = Hub::new();
+    loading.finish(&mut next.view);
+    next.view.link(true, NOW);
+    assert!(matches!(next.list(&Hub::options("0")), Answer::Await));
+    next.settle();
+    assert_eq!(next.opened.pop().unwrap().from, Some(rv(1007)));
 }
 
 #[test]

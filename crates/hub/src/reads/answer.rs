@@ -26,7 +26,8 @@ use crate::{refuse, tls};
 const TURNS: u32 = 16;
 /// How long a watch waits for the first state of its set.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long a list waits for a stream to go on, before it goes to the cloud itself.
+/// How long a list waits for a stream to go on, before it goes to the cloud itself; again and again while the stream is
+/// delivering what it waits for.
 const LIST_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A read's options.
@@ -173,7 +174,8 @@ impl Reads {
         let mut fresh = false;
         let mut again = self.again.subscribe();
         let is_list = matches!(options, Options::List(_));
-        let patience = tokio::time::Instant::now() + if is_list { LIST_PATIENCE } else { PATIENCE };
+        let began = tokio::time::Instant::now();
+        let mut patience = began + if is_list { LIST_PATIENCE } else { PATIENCE };
         let mut turns = 0;
         let mut asked = false;
         while turns < TURNS {
@@ -210,6 +212,10 @@ impl Reads {
                     if tokio::time::timeout_at(patience, again.changed()).await.is_ok() {
                         continue;
                     }
+                    if is_list && patience < began + PATIENCE && self.is_coming(read) {
+                        patience += LIST_PATIENCE;
+                        continue;
+                    }
                     if !is_list {
                         let status =
                             Status::unavailable("the API server does not give the present state of this set");
@@ -239,6 +245,11 @@ impl Reads {
         }
         let status = Status::unavailable("what was asked for changes faster than it can be read");
         Some(refuse::answer(&status, read.headers))
+    }
+
+    /// Whether what is read is just being delivered.
+    fn is_coming(&self, read: &Read<'_>) -> bool {
+        self.lock().is_coming(&read.resource, &read.scope())
     }
 
     /// Whether the view would show this set by what the cloud granted before.
