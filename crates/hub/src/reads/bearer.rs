@@ -88,6 +88,14 @@ fn holder(token: &[u8], print: &Print) -> Bearer {
     })
 }
 
+/// What a caller takes, and JSON, which is all that `/version` comes in; a refusal comes in the caller's own.
+fn readable(brought: &HeaderMap) -> HeaderMap {
+    let own = brought.get(ACCEPT).and_then(|accept| accept.to_str().ok());
+    let accept = own.map(|own| HeaderValue::try_from(format!("{own},application/json")));
+    let json = HeaderValue::from_static("application/json");
+    HeaderMap::from_iter([(ACCEPT, accept.and_then(Result::ok).unwrap_or(json))])
+}
+
 /// Which tokens make room for another one of this holder.
 fn outdated(known: &HashMap<Print, Bearer>, by: &Bearer) -> Vec<Print> {
     let of_holder = |one: &Bearer| one.identity == by.identity && one.pod == by.pod;
@@ -148,9 +156,8 @@ impl Reads {
                 }
                 let bearer = holder(token, &print);
                 let who = self.who(&bearer, authorization);
-                let accept = brought.get(ACCEPT).map(|accept| (ACCEPT, accept.clone()));
                 // Everybody may ask this; who brings a token that does not count gets 401 all the same.
-                match self.ask_whole(&who, "/version", accept.into_iter().collect()).await {
+                match self.ask_whole(&who, "/version", readable(brought)).await {
                     Ok(whole) if whole.status == StatusCode::UNAUTHORIZED => {
                         self.disown(&print);
                         return Err(self.as_it_came(whole));

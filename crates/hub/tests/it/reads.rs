@@ -383,6 +383,22 @@ async fn p4_a_service_account_reads_offline_what_it_read_itself() {
 }
 
 #[tokio::test]
+async fn p4_a_service_account_that_takes_nothing_but_protobuf_is_known_like_any_other() {
+    let bench = bench().await;
+    bench.cloud.allow(
+        Rule::user("system:serviceaccount:kube-system:dns").can(&["list", "watch"]).on("", &["services"]),
+    );
+    let user = User::service_account("kube-system", "dns", "uid-1");
+    let bearer = format!("Bearer {}", bench.cloud.token(&user));
+    let mine = [("authorization", bearer.as_str()), PROTOBUF];
+    assert_eq!(bench.client(None).await.get(SERVICES, &mine).await.code, 200);
+    cut(&bench).await;
+    let mut dns = bench.client(None).await;
+    let answer = dns.get(SERVICES, &mine).await;
+    assert_eq!(answer.code, 200, "the hub knew whose the token is: {answer:?}");
+}
+
+#[tokio::test]
 async fn a_list_of_what_the_log_has_crosses_the_link_as_what_has_changed() {
     let bench = bench().await;
     bench.cloud.allow(

@@ -325,7 +325,13 @@ impl Peer {
                 let encoding = wire::media::for_status(accept);
                 Ok(full(code, content_type(encoding), status.encode(encoding)))
             }
-            Answer::Text(content_type, text) => Ok(full(200, content_type, text.into_bytes())),
+            Answer::Text(content_type, text) => {
+                // `/version` comes in JSON or not at all; health comes as text, whatever was asked for.
+                if content_type == wire::media::JSON {
+                    negotiate(accept, wire::media::Served::Custom)?;
+                }
+                Ok(full(200, content_type, text.into_bytes()))
+            }
             Answer::Plain(code, value) => {
                 let accepted = negotiate(accept, wire::media::Served::BuiltIn)?;
                 Ok(full(code, accepted.content_type(), encoding::object(&value, &accepted)?))

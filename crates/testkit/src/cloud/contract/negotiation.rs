@@ -8,6 +8,7 @@ use super::{Case, Outcome, cases, check, fails_somehow};
 
 cases![
     what_cannot_be_had_is_406,
+    the_version_comes_in_json_or_not_at_all,
     json_is_what_one_gets_who_asks_for_nothing,
     a_list_of_forms_is_gone_through_in_order,
     an_error_stands_in_the_form_that_was_asked_for,
@@ -23,6 +24,14 @@ async fn what_cannot_be_had_is_406(case: &Case<'_>) -> Outcome {
     let accept = [("accept", "text/html")];
     let reply = case.client.send("GET", &case.path("configmaps/a"), &accept, "").await?;
     fails_somehow(&reply, 406, "NotAcceptable")
+}
+
+async fn the_version_comes_in_json_or_not_at_all(case: &Case<'_>) -> Outcome {
+    for (accept, code) in [(PROTOBUF.to_owned(), 406), (format!("{PROTOBUF},application/json"), 200)] {
+        let reply = case.client.send("GET", "/version", &[("accept", &accept)], "").await?;
+        check!(reply.code == code, "{accept}: {} {}", reply.code, reply.text());
+    }
+    Ok(())
 }
 
 async fn json_is_what_one_gets_who_asks_for_nothing(case: &Case<'_>) -> Outcome {
