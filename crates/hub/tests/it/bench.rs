@@ -262,13 +262,13 @@ impl Client {
         method: &str,
         path: &str,
         headers: &[(&str, &str)],
-        body: &str,
+        body: &(impl AsRef<[u8]> + ?Sized),
     ) -> hyper::Result<Response<Incoming>> {
         let mut request = Request::builder().method(method);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let body = Full::new(Bytes::from(body.to_owned()));
+        let body = Full::new(Bytes::copy_from_slice(body.as_ref()));
         match &mut self.sender {
             Sender::H1(sender) => {
                 let request = request.uri(path).header("host", "hub").body(body).unwrap();
@@ -287,7 +287,13 @@ impl Client {
     }
 
     /// A whole answer.
-    pub async fn ask(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    pub async fn ask(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &(impl AsRef<[u8]> + ?Sized),
+    ) -> Answer {
         let (parts, body) = self.send(method, path, headers, body).await.unwrap().into_parts();
         let body = soon("a body", body.collect()).await.unwrap().to_bytes();
         Answer { code: parts.status.as_u16(), headers: parts.headers, body }

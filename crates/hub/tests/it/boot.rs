@@ -157,7 +157,7 @@ fn pod() -> Value {
 }
 
 /// The link is cut, and the hub starts anew on what it has stored.
-async fn cold(bench: Bench) -> Bench {
+pub async fn cold(bench: Bench) -> Bench {
     bench.cloud.link().switch(Mode::Refuse).await.unwrap();
     bench.cloud.link().reset();
     let Bench { cloud, daemon, config, scratch } = bench;

@@ -6,6 +6,7 @@ mod agreement;
 mod bench;
 mod boot;
 mod identities;
+mod kubelet_1_36;
 mod limits;
 mod link;
 mod node_certificate;
