@@ -74,6 +74,12 @@ fn minutes() -> Result<u64> {
     }
 }
 
+/// Which parts are played; all of them if none is named.
+fn parts() -> Vec<String> {
+    let named = std::env::var("EDGEKEEP_FIGURES_PARTS").unwrap_or_default();
+    named.split(',').filter(|part| !part.is_empty()).map(str::to_owned).collect()
+}
+
 async fn play(cluster: &mut Cluster<'_>, hub: &mut Hub, figures: &mut Figures) -> Result<()> {
     let minutes = minutes()?;
     let direct = cluster.cloud.access().clone();
@@ -88,14 +94,24 @@ async fn play(cluster: &mut Cluster<'_>, hub: &mut Hub, figures: &mut Figures) -
     cluster.node_ready().await?;
     let node = settled(cluster).await?;
     figures.remember(cluster, "kubelet of 30 pods and kube-proxy", node, Figures::node_limit());
+    let parts = parts();
+    let is_wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
     grow(cluster, &load, figures).await?;
-    disk(cluster, &load, figures).await?;
-    restarted(cluster, hub, &load, figures).await?;
+    if is_wanted("memory") {
+        disk(cluster, &load, figures).await?;
+        restarted(cluster, hub, &load, figures).await?;
+    }
     load.create(cluster, "pods", 0, LISTED)?;
-    lists(cluster, &load, figures)?;
-    fan(cluster, &load, figures)?;
-    start(cluster, hub, &load, figures).await?;
-    if minutes > 0 {
+    if is_wanted("lists") {
+        lists(cluster, &load, figures)?;
+    }
+    if is_wanted("events") {
+        fan(cluster, &load, figures)?;
+    }
+    if is_wanted("start") {
+        start(cluster, hub, &load, figures).await?;
+    }
+    if is_wanted("link") && minutes > 0 {
         let through = traffic::crossed(cluster, Some(hub), &load, minutes).await?;
         hub.run(&cluster.stage.node, &["revert", "kubelet"])?;
         KubeProxy::configure(&cluster.stage.node, &direct, &cluster.cloud.token("kube-system", KUBE_PROXY)?)?;

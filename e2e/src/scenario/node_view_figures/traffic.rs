@@ -40,22 +40,27 @@ pub struct Crossed {
 /// A part does not come up.
 pub async fn crossed(
     cluster: &mut Cluster<'_>,
-    hub: Option<&mut Hub>,
+    mut hub: Option<&mut Hub>,
     load: &Load,
     minutes: u64,
 ) -> Result<Crossed> {
     let access =
         if hub.is_some() { Hub::access(&cluster.stage.node)? } else { cluster.cloud.access().clone() };
+    // What was made all at once just before is no part of a node's ordinary day, and a node that boots has run before.
+    let informers = inform(cluster, &access).await?;
+    change(cluster, load)?;
     cluster.power_cut()?;
+    drop(informers);
     let before = cluster.traffic()?;
     cluster.power_on()?;
-    if let Some(hub) = hub {
+    if let Some(hub) = &mut hub {
         hub.start(&cluster.stage.node).await?;
     }
     cluster.stage.start_runtime().await?;
     cluster.start_node_programs()?;
     let informers = inform(cluster, &access).await?;
     settled(cluster).await?;
+    let booted = bytes(before, cluster.traffic()?);
     for _ in 0..minutes {
         change(cluster, load)?;
     }
@@ -66,11 +71,17 @@ pub async fn crossed(
     cluster.restart_node_programs()?;
     let informers = inform(cluster, &access).await?;
     settled(cluster).await?;
+    let restarted = bytes(before, cluster.traffic()?);
     cluster.cut()?;
     tokio::time::sleep(CUT).await;
     cluster.heal()?;
     settled(cluster).await?;
     let restart = bytes(before, cluster.traffic()?);
+    let way = if hub.is_some() { "through the hub" } else { "directly" };
+    cluster.stage.checks.note(&format!(
+        "over the link {way}: {booted} bytes for the boot alone, {boot} with the minutes after it; {restarted} for the \
+         restart alone, {restart} with the cut"
+    ));
     end(cluster, informers)?;
     Ok(Crossed { boot, restart })
 }
