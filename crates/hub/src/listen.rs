@@ -1,9 +1,6 @@
 //! The listeners of the Kubernetes API: TLS for everybody, HTTP/1.1 and 2.
 
-mod gather;
-
 use std::convert::Infallible;
-use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -24,7 +21,6 @@ use crate::body::Body;
 use crate::clients::{Admitted, Clients};
 use crate::proxy::{Peer, Proxy};
 use crate::tls::H2;
-use gather::{Gate, Gathering};
 
 /// How long a client may take for its handshake, and for the head of a request.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -87,7 +83,7 @@ async fn connection(stream: TcpStream, admitted: Admitted, shared: Listening) {
     // A help only.
     let _ = stream.set_nodelay(true);
     let mut stopping = shared.stopping.clone();
-    let shaking = TlsAcceptor::from(shared.tls.clone()).accept(Gate::new(stream));
+    let shaking = TlsAcceptor::from(shared.tls.clone()).accept(stream);
     let shaken = tokio::select! {
         shaken = tokio::time::timeout(HANDSHAKE, shaking) => shaken,
         () = admitted.sent_away() => return,
@@ -142,8 +138,7 @@ async fn until_stopped<C: Future<Output = hyper::Result<()>>>(
     connection.await
 }
 
-async fn http2(stream: TlsStream<Gate>, peer: &Arc<Peer>, shared: &Listening) -> hyper::Result<()> {
-    let stream = Gathering::new(stream);
+async fn http2(stream: TlsStream<TcpStream>, peer: &Arc<Peer>, shared: &Listening) -> hyper::Result<()> {
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
@@ -153,13 +148,11 @@ async fn http2(stream: TlsStream<Gate>, peer: &Arc<Peer>, shared: &Listening) ->
         .keep_alive_timeout(PING.1)
         .max_send_buf_size(UNSENT)
         .max_header_list_size(u32::try_from(HEAD_SIZE).unwrap_or(u32::MAX))
-        .serve_connection(TokioIo::new(stream.clone()), service_fn(service(peer, &shared.proxy)));
-    let served = until_stopped(connection, shared, |connection| connection.graceful_shutdown());
-    let mut served = std::pin::pin!(served);
-    poll_fn(|cx| stream.say(cx, |cx| served.as_mut().poll(cx))).await
+        .serve_connection(TokioIo::new(stream), service_fn(service(peer, &shared.proxy)));
+    until_stopped(connection, shared, |connection| connection.graceful_shutdown()).await
 }
 
-async fn http1(stream: TlsStream<Gate>, peer: &Arc<Peer>, shared: &Listening) -> hyper::Result<()> {
+async fn http1(stream: TlsStream<TcpStream>, peer: &Arc<Peer>, shared: &Listening) -> hyper::Result<()> {
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
