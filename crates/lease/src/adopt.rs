@@ -20,7 +20,7 @@ use crate::record::{Network, Record};
 use crate::store::Store;
 
 /// How much later than its binding's last change a lease file may have been written and still be that binding's, in
-/// seconds: both happen in one call.
+/// seconds: both happen in one call, of a container that is no pod's.
 const SAME_CALL: i64 = 5;
 /// The interface of a pod whose lease does not say it: what every Kubernetes runtime uses.
 const USUAL_IFNAME: &str = "eth0";
@@ -155,8 +155,10 @@ impl<F: Fs> Store<'_, F> {
         Ok(())
     }
 
+    /// Whether the lease file of a binding of an earlier boot is of that boot, too. The id of a pod's sandbox never comes
+    /// back, so nobody can have made it since; of other containers the file's age tells.
     fn is_leftover(&self, address: IpAddr, binding: &Binding) -> Result<bool, Error> {
-        Ok(self.directory.age(address)?.secs <= binding.since + SAME_CALL)
+        Ok(binding.pod().is_some() || self.directory.age(address)?.secs <= binding.since + SAME_CALL)
     }
 
     /// A lease file whose content no host-local writes: cut off by a crash, or a stranger's.

@@ -219,6 +219,18 @@ fn a_lease_file_of_an_earlier_sandbox_takes_nothing_from_its_pod() {
 }
 
 #[test]
+fn p1_a_pod_comes_home_after_a_reboot_however_long_its_lease_file_took_to_be_written() {
+    let mut bench = Bench::up_to(9);
+    bench.add("web-0", "c1");
+    // On a slow machine many wait for one lock; and the power went before the directory was sealed again.
+    bench.wait(60);
+    bench.disk.remove(format!("{DATA}/10.1.0.2")).unwrap();
+    bench.stock_lease("10.1.0.2", "c1\r\neth0");
+    bench.reboot();
+    assert_eq!(bench.add_one("web-0", "c2"), "10.1.0.2");
+}
+
+#[test]
 fn the_beginning_of_a_lease_is_no_lease_in_the_old_form() {
     let mut bench = Bench::up_to(4);
     bench.add("a", "c1");
