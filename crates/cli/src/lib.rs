@@ -29,7 +29,16 @@ pub type Failure = String;
 
 /// Does what was typed.
 pub fn run(cli: &Cli) -> Result<ExitCode, Failure> {
-    let done = match &cli.command {
+    match &cli.command {
+        Command::Hub(what) => hub::run(what).map(|()| ExitCode::SUCCESS),
+        other => at_the_terminal(other),
+    }
+}
+
+/// All but the hub. Kept out of [`run`], so that none of it is in the memory of a hub.
+#[inline(never)]
+fn at_the_terminal(command: &Command) -> Result<ExitCode, Failure> {
+    let done = match command {
         Command::Adopt(Adopt::Cni(what)) => return adopt::cni::adopt(what),
         Command::Adopt(Adopt::Kubelet(what)) => return adopt::kubelet::adopt(what),
         Command::Revert(Revert::Cni(what)) => return adopt::cni::revert(what),
