@@ -56,3 +56,13 @@ fn the_check_catches_a_shutdown_that_outlives_the_reboot() {
 fn the_check_catches_what_is_dropped_without_a_word() {
     caught(Sabotage::ReportsNothing, &["unreported"]);
 }
+
+#[test]
+fn the_check_catches_a_node_that_goes_on_to_show_what_it_has_told() {
+    caught(Sabotage::LiftsNothing, &["differs"]);
+}
+
+#[test]
+fn the_check_catches_a_pod_that_is_made_again_after_it_was_gone() {
+    caught(Sabotage::BringsBack, &["resurrected"]);
+}

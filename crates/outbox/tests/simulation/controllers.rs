@@ -1,5 +1,6 @@
 //! The cloud's controllers, as little of them as meets a node that comes and goes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use outbox::settle::Place;
@@ -24,6 +25,8 @@ pub struct Controllers {
     /// Jobs: whether they are complete.
     pub jobs: [bool; 2],
     pub next: u32,
+    /// The endpoints of all Services, by the pods' uids: address, and whether it is ready.
+    pub endpoints: BTreeMap<String, (String, bool)>,
 }
 
 impl Controllers {
@@ -37,6 +40,19 @@ impl Controllers {
         if usable && cloud.get(&pod_at("db-0")).is_none() {
             self.create(cloud, "db-0", "StatefulSet", NODE);
         }
+        self.endpoint_slices(cloud);
+    }
+
+    /// Every pod that has an address and has not ended is an endpoint.
+    fn endpoint_slices(&mut self, cloud: &Cloud) {
+        let lives = pods(cloud).filter(|(_, pod)| !is_terminal(&pod["status"]));
+        let endpoint = |(_, pod): (&Place, &Arc<Value>)| {
+            let address = text(pod, "/status/podIP");
+            let ready = ready(&pod["status"]) == "True";
+            (!address.is_empty())
+                .then(|| (text(pod, "/metadata/uid").to_owned(), (address.to_owned(), ready)))
+        };
+        self.endpoints = lives.filter_map(endpoint).collect();
     }
 
     fn node_lifecycle(&self, cloud: &mut Cloud, now: i64) {

@@ -178,6 +178,11 @@ impl Hub {
         Some(shown)
     }
 
+    /// What waits of an object.
+    pub fn content(&self, id: &Id) -> Option<&Arc<Value>> {
+        self.contents.get(id)
+    }
+
     /// The pods that the node's clients see.
     pub fn pods(&self) -> Vec<(Place, Arc<Value>)> {
         let pods = self.disk.view.keys().filter(|(resource, _)| resource.resource() == "pods");
@@ -283,7 +288,9 @@ impl Hub {
                             }]);
                         }
                     }
-                    self.remove(&id, writes);
+                    if self.sabotage != Sabotage::LiftsNothing || id.resource.resource() != "nodes" {
+                        self.remove(&id, writes);
+                    }
                     self.fates.push((id, fate));
                 }
                 Effect::Parked { .. } => {}

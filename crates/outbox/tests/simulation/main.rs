@@ -40,6 +40,10 @@ pub enum Sabotage {
     KeepsShutdowns,
     /// What is dropped is dropped without a word.
     ReportsNothing,
+    /// What was settled of the node is shown on.
+    LiftsNothing,
+    /// What the cloud has not is made there.
+    BringsBack,
 }
 
 /// Beside the steps in which all is quiet.

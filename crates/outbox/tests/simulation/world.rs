@@ -68,7 +68,7 @@ impl World {
             oracle: Oracle::default(),
             log: Vec::new(),
         };
-        world.start_hub();
+        world.start_hub().expect("nothing waits yet");
         world
     }
 
@@ -121,7 +121,7 @@ impl World {
     /// What happens all the time.
     fn go_on(&mut self) -> Check {
         if self.hub.is_none() && (self.quiet || self.rng.chance(60)) {
-            self.start_hub();
+            self.start_hub()?;
         }
         if self.quiet || self.rng.chance(60) {
             self.kubelet_works()?;
@@ -174,12 +174,12 @@ impl World {
         self.runtime.insert(uid, Container::Ended { well });
     }
 
-    fn start_hub(&mut self) {
+    fn start_hub(&mut self) -> Check {
         let disk = std::mem::take(&mut self.disk);
         let hub = Hub::start(disk, format!("boot{}", self.boot).into(), self.rng.next_u64(), self.sabotage);
         self.note(format!("the hub starts with {} entries", hub.outbox.entries().count()));
         self.hub = Some(hub);
-        self.take_fates().expect("a hub that starts reports what it drops");
+        self.take_fates()
     }
 
     fn stop_hub(&mut self) {
@@ -516,9 +516,14 @@ impl World {
                 16..=18 => (false, Some(code(429))),
                 _ => (true, None),
             };
+            let brings_back = self.sabotage == Sabotage::BringsBack;
+            let brought = self.hub.as_ref().and_then(|hub| hub.content(&id)).filter(|_| brings_back).cloned();
             let mut reply = None;
             if takes {
                 let said = self.cloud.take(&request, wall);
+                if let Some(local) = brought.filter(|_| said.code == 404) {
+                    self.cloud.store(&place, Value::clone(&local));
+                }
                 self.is_of_its_pod(&id.uid, &request, present.as_deref(), said.code)?;
                 reply = Some(said);
             }
@@ -636,6 +641,15 @@ impl World {
                     "kubelet has {} as {status:?}, runs: {runs}, the cloud as {pod}",
                     place.1
                 ));
+            }
+        }
+        for (uid, container) in &self.runtime {
+            let Container::Runs { ip } = container else { continue };
+            let endpoint = self.controllers.endpoints.get(uid);
+            if kubelet.workers.get(uid).is_some_and(|worker| !worker.is_job)
+                && endpoint.is_none_or(|endpoint| *endpoint != (ip.clone(), true))
+            {
+                return differ(format!("{uid} runs at {ip}, and its endpoint is {endpoint:?}"));
             }
         }
         if let Some(place) = hub.disk.view.keys().find(|place| self.cloud.get(place).is_none()) {
