@@ -121,6 +121,8 @@ pub struct Settle {
     dice: Dice,
     gate: Gate,
     events: Gate,
+    /// Whether the gates know of all that waits.
+    paced: bool,
     boot: Arc<str>,
     items: BTreeMap<Id, Item>,
     /// What can be looked at now, in the order in which it is.
@@ -163,8 +165,9 @@ impl Settle {
     pub fn new(limits: Limits, boot: Arc<str>, seed: u64) -> Settle {
         Settle {
             dice: Dice::new(seed),
-            gate: Gate::new(limits.rate, limits.burst),
-            events: Gate::new(limits.events, limits.events),
+            gate: Gate::new(limits.least, 1),
+            events: Gate::new(1, 1),
+            paced: false,
             limits,
             boot,
             items: BTreeMap::new(),
@@ -195,6 +198,7 @@ impl Settle {
             item.take_over(former);
         }
         self.items.insert(entry.id.clone(), item);
+        self.paced = false;
         self.queue(&entry.id);
     }
 
@@ -227,6 +231,8 @@ impl Settle {
         self.up = Some(moment.now);
         self.begins = moment.now + self.dice.part(self.limits.spread);
         self.pause = Duration::ZERO;
+        (self.gate, self.events) = (Gate::new(self.limits.least, 1), Gate::new(1, 1));
+        self.paced = false;
         // What is on its way still has its answer; all else is as unknown as after a restart.
         self.reads.clear();
         self.absent.clear();
@@ -307,6 +313,7 @@ impl Settle {
             }
             self.queue(&id);
         }
+        self.pace();
         self.read(now);
         let mut next = self.ready.first().cloned();
         while let Some(place) = next.take().filter(|_| self.sent.len() < self.limits.at_once) {
@@ -316,6 +323,29 @@ impl Settle {
             let after = (Bound::Excluded(place), Bound::Unbounded);
             next = self.ready.range(after).next().cloned();
         }
+    }
+
+    /// Sees to it that what waits is told in time, and no faster: a fleet that comes back as one has one API server.
+    fn pace(&mut self) {
+        if std::mem::replace(&mut self.paced, true) {
+            return;
+        }
+        let (mut ends, mut states, mut events) = (0, 0, 0);
+        for item in self.items.values() {
+            match item.class {
+                // Its status, then its deletion.
+                Class::Ended => ends += 2,
+                Class::Event => events += 1,
+                _ => states += 1,
+            }
+        }
+        let Limits { rate, burst, least, .. } = self.limits;
+        for work in
+            [(ends, self.limits.ends_in), (states, self.limits.states_in), (events, self.limits.events_in)]
+        {
+            self.gate.quicken(work, least, rate, burst);
+        }
+        self.events.quicken((events, self.limits.events_in), 1, self.limits.events, self.limits.events);
     }
 
     /// When [`Settle::tick`] has something to do at the latest, if nothing is told before.

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// How much is asked of the cloud.
+/// How much is asked of the cloud: no more than these, and no faster than what waits needs to be told in time, for others come
+/// back at the same moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Requests a second, in the long run.
@@ -13,6 +14,14 @@ pub struct Limits {
     pub at_once: usize,
     /// Events a second, in the long run and at once.
     pub events: u32,
+    /// Requests a second that are enough for little.
+    pub least: u32,
+    /// Ends of pods are to be told within so long a time, if the rate allows.
+    pub ends_in: Duration,
+    /// So are states.
+    pub states_in: Duration,
+    /// So are events.
+    pub events_in: Duration,
     /// Settling begins at a random moment of so long a time after the link came back, so that a fleet does not come as
     /// one.
     pub spread: Duration,
@@ -36,6 +45,10 @@ impl Default for Limits {
             burst: 40,
             at_once: 16,
             events: 5,
+            least: 2,
+            ends_in: seconds(5),
+            states_in: seconds(8),
+            events_in: seconds(20),
             spread: seconds(1),
             hold: seconds(10),
             credential: seconds(600),
@@ -59,6 +72,17 @@ impl Gate {
     pub fn new(rate: u32, burst: u32) -> Gate {
         let every = Duration::from_secs(1) / rate.max(1);
         Gate { every, slack: every * (burst.max(1) - 1), due: Duration::ZERO }
+    }
+
+    /// Lets through from now on so many in so long a time, but no fewer than `least` a second and no more than `rate`, and only
+    /// at that `burst` at once. It only grows quicker, or its work would never end.
+    pub fn quicken(&mut self, (many, time): (usize, Duration), least: u32, rate: u32, burst: u32) {
+        let second = Duration::from_secs(1);
+        let (quickest, slowest) = (second / rate.max(1), second / least.clamp(1, rate.max(1)));
+        let every = time / u32::try_from(many).unwrap_or(u32::MAX).max(1);
+        let every = every.clamp(quickest, slowest).min(self.every);
+        let burst = if every == quickest { burst } else { 1 };
+        (self.every, self.slack) = (every, every * (burst.max(1) - 1));
     }
 
     /// When the next one may go through.
@@ -115,6 +139,18 @@ mod tests {
         assert!(!gate.pass(at(5049)) && gate.pass(at(5050)) && !gate.pass(at(5050)));
         let passed = (5051..15_050).filter(|ms| gate.pass(at(*ms))).count();
         assert_eq!(passed, 199);
+    }
+
+    #[test]
+    fn a_gate_is_as_quick_as_its_work_needs_it_to_be() {
+        let passed = |many: usize, more: usize| {
+            let mut gate = Gate::new(2, 1);
+            gate.quicken((many, Duration::from_secs(5)), 2, 20, 40);
+            gate.quicken((more, Duration::from_secs(5)), 2, 20, 40);
+            (5000..6000).filter(|ms| gate.pass(Duration::from_millis(*ms))).count()
+        };
+        assert_eq!([passed(0, 0), passed(3, 0), passed(20, 0), passed(20, 3)], [2, 2, 4, 4]);
+        assert_eq!([passed(100, 0), passed(10_000, 0)], [59, 59]);
     }
 
     #[test]

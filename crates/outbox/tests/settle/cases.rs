@@ -389,3 +389,40 @@ fn etcd_restored() {
     assert_eq!(world.fate(&back), Some(&Fate::Sent));
     assert!(world.cloud.get(&pod_at("back")).is_none());
 }
+
+/// Of what kubelet asks, none of this waits: it is answered with 503, and kubelet asks again.
+fn never_waits(lines: &[&str]) {
+    for line in lines {
+        let (method, target) = line.split_once(' ').unwrap();
+        let request = wire::Request::parse(method, target).unwrap();
+        assert_eq!(outbox::allowed(&Writer::Kubelet, &request, "edge"), None, "{line}");
+    }
+}
+
+#[test]
+fn mirror_pods() {
+    never_waits(&["POST /api/v1/namespaces/kube-system/pods"]);
+    // That its deletion is refused, too, is a test of `stage`. Its status is that of any pod, and is dropped with the pod that the
+    // cloud has in its place.
+    let mut world = World::new();
+    let id = world.pod_waits("static", json!({"phase": "Pending"}), json!({"phase": "Running"}));
+    let mut anew = pod("static", json!({"phase": "Pending"}));
+    anew["metadata"]["uid"] = "u-anew".into();
+    world.cloud.store(&pod_at("static"), anew);
+    world.up();
+    world.kubelet();
+    assert_eq!(world.fate(&id), Some(&Fate::Dropped(Reason::Replaced)));
+    assert_eq!(world.status("static")["phase"], "Pending");
+}
+
+#[test]
+fn csr_token_request_reviews_evictions_and_bindings() {
+    never_waits(&[
+        "POST /apis/certificates.k8s.io/v1/certificatesigningrequests",
+        "POST /api/v1/namespaces/shop/serviceaccounts/web/token",
+        "POST /apis/authentication.k8s.io/v1/tokenreviews",
+        "POST /apis/authorization.k8s.io/v1/subjectaccessreviews",
+        "POST /api/v1/namespaces/shop/pods/web/eviction",
+        "POST /api/v1/namespaces/shop/pods/web/binding",
+    ]);
+}

@@ -255,6 +255,7 @@ fn a_write_that_comes_while_an_older_one_is_underway_is_sent_too() {
     world.settle.tick(world.moment(), &mut world.known);
     world.settle.effects();
     world.settle.got(&outbox::settle::Read::Pods, outbox::settle::Got::Read, world.moment());
+    world.now += Duration::from_secs(1);
     world.settle.tick(world.moment(), &mut world.known);
     let sent = world.settle.effects();
     let [outbox::settle::Effect::Send { ticket, request, .. }] = sent.as_slice() else { panic!("{sent:?}") };
@@ -305,7 +306,30 @@ fn events_go_a_few_a_second() {
     assert_eq!(world.fates.len(), 50);
     let within = world.sent.iter().filter(|(at, ..)| *at <= Duration::from_secs(1001)).count();
     assert!(within <= 10, "{within}");
-    assert!(world.sent[49].0 <= Duration::from_secs(1010));
+    assert!(world.sent[49].0 <= Duration::from_secs(1021), "{:?}", world.sent[49].0);
+}
+
+#[test]
+fn a_node_with_little_to_tell_asks_twice_a_second_for_it_may_be_one_of_a_fleet() {
+    let mut world = World::new();
+    lost_node(&mut world);
+    for at in 0..3 {
+        ends(&mut world, &format!("done{at}"));
+    }
+    for at in 0..7 {
+        world.pod_waits(&format!("runs{at}"), json!({"phase": "Pending"}), json!({"phase": "Running"}));
+        let (name, of) = (format!("e{at}"), What::Event { names: vec![] });
+        world.waits(&place("", "events", "shop", &name), of, Writer::Kubelet, event(&name));
+    }
+    world.settle.link(true, world.moment());
+    world.kubelet();
+    assert!(world.entries.is_empty());
+    let times: Vec<Duration> = world.sent.iter().map(|(at, ..)| *at).collect();
+    let second = Duration::from_secs(1);
+    let within = |from: Duration| times.iter().filter(|at| (from..from + second).contains(at)).count();
+    assert!(times.iter().all(|at| within(*at) <= 2), "{times:?}");
+    let states = world.sent.iter().filter(|(_, request, _)| !request.path.contains("/events"));
+    assert!(states.map(|(at, ..)| *at).max() <= Some(Duration::from_secs(1010)), "{times:?}");
 }
 
 #[test]
