@@ -61,6 +61,7 @@ pub struct Cloud {
     pub api_server_flags: Vec<String>,
     programs: Programs,
     access: Access,
+    authority: Authority,
     bootstrap_token: String,
     api_server: Option<Process>,
 }
@@ -87,6 +88,7 @@ impl Cloud {
             api_server_flags: options.api_server.clone(),
             programs: programs.clone(),
             access,
+            authority,
             bootstrap_token: bootstrap_token()?,
             api_server: None,
         };
@@ -101,6 +103,16 @@ impl Cloud {
     /// How the cloud is reached directly.
     pub fn access(&self) -> &Access {
         &self.access
+    }
+
+    /// A certificate as that of the kubelet of a node of this name, which has joined then.
+    ///
+    /// # Errors
+    ///
+    /// As [`Authority::new`].
+    pub fn node_certificate(&self, node: &str) -> Result<Pair> {
+        let name = format!("system:node:{node}");
+        self.authority.client(&Subject { name: &name, group: Some("system:nodes") })
     }
 
     /// The token with which a node may ask for its first certificate.

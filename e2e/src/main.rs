@@ -138,8 +138,8 @@ fn play(scenario: &str, options: &Options, checks: &mut Checks) -> Result<()> {
 
 /// Played by name only: `patch-differential` draws other writes each time, and may find what nobody has looked into yet;
 /// `node-cold-boot` is the shortest of its family; informers take three minutes; figures of boots need a machine of their
-/// own, those of the view half an hour; outages beyond the eviction time take four minutes.
-const BY_NAME: [&str; 11] = [
+/// own, those of the view half an hour; outages beyond the eviction time take four minutes, and so does a fleet.
+const BY_NAME: [&str; 12] = [
     "patch-differential",
     "node-cold-boot-online",
     "node-cold-boot-blackhole",
@@ -151,6 +151,7 @@ const BY_NAME: [&str; 11] = [
     "node-settle-rounds",
     "node-view-figures",
     "node-eviction",
+    "settle-fleet",
 ];
 
 fn options() -> Result<(Vec<String>, Options)> {

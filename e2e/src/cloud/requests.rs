@@ -25,6 +25,8 @@ pub struct Request {
     pub agent: String,
     /// The status of the answer, once there is one.
     pub code: Option<u64>,
+    /// When it came, in microseconds since the month began.
+    pub received: u64,
 }
 
 impl Request {
@@ -74,6 +76,19 @@ fn request(event: &Value, code: Option<u64>) -> Request {
         source: source.and_then(Value::as_str).unwrap_or_default().to_owned(),
         agent: text(event, "/userAgent"),
         code,
+        received: micros(&text(event, "/requestReceivedTimestamp")),
+    }
+}
+
+/// Of `2026-11-29T22:40:01.123456Z`; only differences count, and nobody plays over the end of a month.
+fn micros(moment: &str) -> u64 {
+    let numbers: Vec<u64> =
+        moment.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect();
+    match numbers.as_slice() {
+        [_, _, day, hour, minute, second, micros, ..] => {
+            (((day * 24 + hour) * 60 + minute) * 60 + second) * 1_000_000 + micros
+        }
+        _ => 0,
     }
 }
 
@@ -101,6 +116,12 @@ mod tests {
         let requests = parse(LOG).unwrap();
         let seen: Vec<_> = requests.iter().map(|one| (one.verb.as_str(), one.code)).collect();
         assert_eq!(seen, [("watch", None), ("get", Some(404))]);
+    }
+
+    #[test]
+    fn moments_are_told_to_the_microsecond() {
+        let apart = micros("2026-11-30T00:00:01.000001Z") - micros("2026-11-29T23:59:59.900000Z");
+        assert_eq!(apart, 1_100_001);
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod node_view_figures;
 mod openyurt;
 mod patch_differential;
 mod rollback;
+mod settle_fleet;
 mod two_networks;
 
 use std::path::PathBuf;
@@ -41,7 +42,7 @@ pub struct Options {
 }
 
 /// Every scenario, in the order in which `all` plays them, with what it shows.
-pub const ALL: [(&str, &str); 28] = [
+pub const ALL: [(&str, &str); 29] = [
     ("ipam", "pods keep their addresses through restarts, a killed runtime and reboots"),
     ("alternation", "stock host-local and edgekeep-ipam take turns on one dataDir under running pods"),
     ("rollback", "back to stock host-local with pods running and edgekeep-ipam wiped from the node"),
@@ -72,6 +73,10 @@ pub const ALL: [(&str, &str); 28] = [
         "an outage in which node and cloud both went on: they agree again; a dead kubelet stays dead",
     ),
     ("node-settle-rounds", "the same, and thirty random rounds of outage, boot, deletion and healing"),
+    (
+        "settle-fleet",
+        "two hundred hubs that come back as one to one API server: they settle, and it is not overrun",
+    ),
     ("node-cold-boot-online", "the same, online: the control of the other cold boots"),
     ("node-cold-boot-blackhole", "the same, into a black hole"),
     ("node-cold-boot-killed", "the same, offline, the hub killed at random moments"),
@@ -119,6 +124,7 @@ pub async fn run(name: &str, dir: &RunDir, options: &Options, checks: &mut Check
         "node-view-figures" => node_view_figures::run(dir, options, checks).await,
         "node-informers" => node_informers::run(dir, options, checks).await,
         settle if settle.starts_with("node-settle") => node_settle::run(settle, dir, options, checks).await,
+        "settle-fleet" => settle_fleet::run(dir, options, checks).await,
         "node-staging" => node_staging::run(dir, options, checks).await,
         "node-eviction" => node_eviction::run(dir, options, checks).await,
         "node-direct" => node_direct::run(dir, options, checks).await,

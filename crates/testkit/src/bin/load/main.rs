@@ -10,6 +10,7 @@
 //! load touch PATH --count N --rate N TARGET         changes the objects of a set, one after the other
 //! load stage DIRECTORY PROGRAM                      what writes cost that a hub keeps while its cloud is away
 //! load settle DIRECTORY PROGRAM                     how long a hub takes to tell its cloud what was kept, in how many requests
+//! load fleet DIRECTORY PROGRAM --hubs N ADMIN TOKEN  many hubs before one API server, which come back as one; see `fleet`
 //! load first PATH --items N TARGET -- PROGRAM…      starts a program and asks it until it answers; it runs until stdin ends
 //! ```
 //!
@@ -18,6 +19,7 @@
 mod create;
 mod fan;
 mod first;
+mod fleet;
 mod objects;
 mod read;
 mod settle;
@@ -34,7 +36,7 @@ pub(crate) type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::r
 const USAGE: &str = "usage: load get PATH --rate N --seconds N TARGET… | list PATH --accept TYPE --seconds N TARGET
   | watch PATH --count N [--connections N] TARGET | fan PATH OBJECT --count N --writes N WRITER TARGET…
   | create KIND --namespace N --from N --count N TARGET | touch PATH --count N --rate N TARGET
-  | stage DIRECTORY PROGRAM | settle DIRECTORY PROGRAM
+  | stage DIRECTORY PROGRAM | settle DIRECTORY PROGRAM | fleet DIRECTORY PROGRAM --hubs N TARGET TOKEN
   | first PATH --items N TARGET -- PROGRAM…
   TARGET is NAME,URL,CA,CERT,KEY or NAME,URL,CA,TOKEN: a name, https://address:port, and PEM files, or one with a token";
 
@@ -77,6 +79,9 @@ async fn run(words: &[&str]) -> Result<()> {
         }
         ["stage", directory, program] => stage::stage(directory.as_ref(), program).await,
         ["settle", directory, program] => settle::settle(directory.as_ref(), program).await,
+        ["fleet", directory, program, "--hubs", hubs, admin, proxy] => {
+            fleet::fleet(directory.as_ref(), program, number(hubs, 1000)?, admin, proxy).await
+        }
         ["first", path, "--items", items, target, "--", program @ ..] if !program.is_empty() => {
             first::first(path, items.parse()?, target, program).await
         }

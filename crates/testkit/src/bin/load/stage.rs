@@ -21,7 +21,7 @@ const EVENTS: u32 = 2000;
 const SINGLE: u32 = 200;
 const AT_ONCE: u32 = 1000;
 const PATIENCE: Duration = Duration::from_secs(30);
-const STRATEGIC: (&str, &str) = ("content-type", "application/strategic-merge-patch+json");
+pub(super) const STRATEGIC: (&str, &str) = ("content-type", "application/strategic-merge-patch+json");
 pub(super) const JSON: (&str, &str) = ("content-type", "application/json");
 
 /// A hub that ends with this.
@@ -88,7 +88,7 @@ impl Hub {
     }
 
     /// Resident memory in KiB, mapped pages of the program counted.
-    fn memory(&self) -> Result<u64> {
+    pub(super) fn memory(&self) -> Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
         Ok(line.split_whitespace().next().ok_or("no number")?.parse()?)
@@ -238,7 +238,7 @@ pub(super) async fn cloud() -> Result<Cloud> {
     Ok(cloud)
 }
 
-fn status(at: u32, round: u32, wave: u32) -> Value {
+pub(super) fn status(at: u32, round: u32, wave: u32) -> Value {
     let condition = |name: &str| json!({"type": name, "status": "True", "lastProbeTime": null, "lastTransitionTime": "2026-01-01T00:00:00Z"});
     let conditions = ["Initialized", "Ready", "ContainersReady", "PodScheduled"].map(condition);
     let ip = format!("10.{}.{}.{}", round % 250, wave % 250, at % 250);
@@ -261,6 +261,11 @@ pub(super) fn configure(dir: &Path, cloud: &Cloud, port: u16) -> Result<()> {
         "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
     });
     std::fs::write(dir.join("kubelet.conf"), kubeconfig.to_string())?;
+    write_config(dir, port)
+}
+
+/// Writes the configuration of a hub that lives in `dir`, where its node's kubeconfig is.
+pub(super) fn write_config(dir: &Path, port: u16) -> Result<()> {
     let path = |name: &str| dir.join(name).display().to_string();
     let config = json!({
         "apiVersion": "hub.edgekeep/v1alpha1", "kind": "HubConfiguration", "logLevel": "warn",
