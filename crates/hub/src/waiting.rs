@@ -68,7 +68,8 @@ pub async fn drop(reads: &Arc<Reads>, body: &[u8], uid: Option<u32>) -> Result<V
         Ok(Err(why)) => Err((
             StatusCode::INTERNAL_SERVER_ERROR,
             format!(
-                "it is dropped, but that could not be stored, and it waits again once the hub is restarted: {why}"
+                "it is dropped, but that could not be stored yet, which is tried again and again; were the hub restarted \
+                 before, it would wait again: {why}"
             ),
         )),
         Err(_) => Err((StatusCode::INTERNAL_SERVER_ERROR, "the hub stops".to_owned())),

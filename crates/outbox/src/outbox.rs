@@ -99,6 +99,8 @@ struct Waiting {
     pending: Vec<(Token, Arc<Entry>, Content)>,
     /// Of an event, what it says.
     digest: u64,
+    /// It came to its end after so many writes, and that is being stored.
+    ending: Option<u64>,
 }
 
 impl Waiting {
@@ -178,7 +180,8 @@ impl Outbox {
 
     /// An entry as it is stored: what may be shown and told of it.
     pub fn stored_entry(&self, id: &Id) -> Option<&Arc<Entry>> {
-        self.waiting.get(id)?.stored.as_ref()
+        let Waiting { stored, ending, .. } = self.waiting.get(id)?;
+        stored.as_ref().filter(|entry| ending.is_none_or(|writes| entry.writes > writes))
     }
 
     /// The newest content of an entry, if it is not in the log yet.
@@ -255,13 +258,30 @@ impl Outbox {
         self.change(id.clone(), |waiting| waiting.pending.retain(|(own, ..)| *own != token));
     }
 
-    /// An entry's record, to be removed: it was settled or dropped, as it was after so many writes. `None` if more was
-    /// written since, or it is not there.
+    /// An entry's record, to be removed: it was settled or dropped, as it was after so many writes; then
+    /// [`Outbox::removed`]. Until that the entry is there: what is written meanwhile waits behind it, for if it passed by, and the
+    /// power failed, the older would come back and be told last. `None` if more was written since, it is not there, or at
+    /// its end already.
     pub fn remove(&mut self, id: &Id, writes: u64) -> Option<Record> {
-        self.entry(id).filter(|entry| entry.writes == writes)?;
-        self.unindex(id);
-        self.change(id.clone(), |waiting| (waiting.stored, waiting.pending) = (None, Vec::new()));
+        let waiting = self.waiting.get_mut(id)?;
+        let is_as_it_was = waiting.newest().is_some_and(|entry| entry.writes == writes);
+        if !is_as_it_was || waiting.ending.is_some() {
+            return None;
+        }
+        waiting.ending = Some(writes);
         Some(Record::Delete { key: record::key(id) })
+    }
+
+    /// The removal of a record is over, whatever became of it. The entry is no more, except for what was written of it since.
+    pub fn removed(&mut self, id: &Id) {
+        let Some(writes) = self.waiting.get_mut(id).and_then(|waiting| waiting.ending.take()) else { return };
+        if self.entry(id).is_some_and(|entry| entry.writes <= writes) {
+            self.unindex(id);
+        }
+        self.change(id.clone(), |waiting| {
+            waiting.stored.take_if(|entry| entry.writes <= writes);
+            waiting.pending.retain(|(_, entry, _)| entry.writes > writes);
+        });
     }
 
     /// How it is doing.
@@ -306,12 +326,14 @@ impl Outbox {
         }
         let mut records = Vec::new();
         while needed(self) > self.limits.bytes || (is_new_event && self.events >= self.limits.events) {
-            let others = self.entries().filter(|one| is_event(one) && one.id != entry.id);
+            let goes = |id: &Id| self.waiting.get(id).is_some_and(|waiting| waiting.ending.is_some());
+            let others = self.entries().filter(|one| is_event(one) && one.id != entry.id && !goes(&one.id));
             let Some(oldest) = others.min_by_key(|one| one.last).map(|one| (one.id.clone(), one.writes))
             else {
                 break;
             };
             records.extend(self.remove(&oldest.0, oldest.1));
+            self.removed(&oldest.0);
             self.given_up += 1;
         }
         Ok(records)

@@ -31,6 +31,10 @@ use crate::store::Own;
 
 /// How long nothing happens at most.
 const PULSE: Duration = Duration::from_secs(60);
+/// When a record that could not be removed is tried again; then after twice as long, and so on.
+const REMOVED_AGAIN: Duration = Duration::from_secs(1);
+/// The longest such wait.
+const MOST_WAIT: Duration = Duration::from_secs(60);
 
 /// The machine, and what it has done.
 pub struct Settling {
@@ -241,8 +245,7 @@ impl Reads {
                     tokio::spawn(async move { reads.send_settled(ticket, &id, request).await });
                 }
                 Effect::Settled { id, writes, fate } => {
-                    // Where it cannot be removed it is found again at the next start, and settled again: nothing is done
-                    // twice by that.
+                    // What cannot be removed yet is removed later. Nobody waits for that.
                     let _ = self.settled(&id, writes, &fate);
                 }
                 Effect::Parked { id, message } => {
@@ -368,8 +371,8 @@ impl Reads {
     }
 
     /// An entry, as it was after so many writes, is settled: that is noted and the entry removed, in one step, and then the
-    /// cloud's object is shown. What is returned hears after that whether it could be stored; `None` if more was written
-    /// since, or it is not there.
+    /// cloud's object is shown. What is returned hears after that whether it could be stored; if not, it is tried again until
+    /// it can. `None` if more was written since, or it is not there.
     pub(crate) fn settled(
         self: &Arc<Self>,
         id: &Id,
@@ -393,14 +396,41 @@ impl Reads {
         tokio::spawn(async move {
             let result = told.await.unwrap_or_else(|_| Err("the hub stops".to_owned()));
             reads.store.pump();
+            lock(&reads.staging.outbox).removed(&id);
             if super::answer::is_kept(&id.resource) {
                 reads.lay(&id.resource, &id.key, None);
             }
             reads.settling.released.notify_waiters();
+            let is_owed = result.is_err();
             // Not everybody waits for that.
             let _ = pass_on.send(result);
+            if is_owed {
+                reads.remove_record(&id).await;
+            }
         });
         Some(hear)
+    }
+
+    /// Removes the record of an entry that is no more, once the disk takes that: else it would be back after a restart, and be
+    /// told though something newer may have been told since.
+    async fn remove_record(&self, id: &Id) {
+        for wait in std::iter::successors(Some(REMOVED_AGAIN), |wait| Some((*wait * 2).min(MOST_WAIT))) {
+            tokio::time::sleep(wait).await;
+            let (tell, told) = oneshot::channel();
+            {
+                let outbox = lock(&self.staging.outbox);
+                if outbox.entry(id).is_some() {
+                    // What was written since has taken the record's place.
+                    return;
+                }
+                // Handed over before anything can be that is written next.
+                let record = Own::Staged.record(Record::Delete { key: Outbox::key(id) });
+                self.store.stage(vec![record], move |result| drop(tell.send(result)));
+            }
+            if let Ok(Ok(())) = told.await {
+                return self.store.pump();
+            }
+        }
     }
 
     /// An operator takes an entry out.

@@ -188,7 +188,36 @@ fn what_was_settled_goes_unless_more_was_written_since() {
     store(&mut outbox, &id, What::State, b"2", 6);
     assert!(outbox.remove(&id, told).is_none());
     assert!(outbox.remove(&id, told + 1).is_some());
+    outbox.removed(&id);
     assert_eq!(outbox.standing(), Standing { limit: Limits::default().bytes, ..Standing::default() });
+}
+
+#[test]
+fn what_is_written_while_an_entrys_end_is_stored_waits_behind_it_and_stays() {
+    for stored_first in [true, false] {
+        let mut outbox = Outbox::new(Limits::default());
+        let id = pod("web");
+        let mut records = store(&mut outbox, &id, What::State, b"1", 5);
+        let told = outbox.entry(&id).unwrap().writes;
+        records.extend(outbox.remove(&id, told));
+        assert!(outbox.entry(&id).is_some(), "nothing passes it by");
+        assert!(outbox.stored_entry(&id).is_none(), "there is nothing to show or tell");
+        assert!(outbox.remove(&id, told).is_none(), "it ends once");
+        if stored_first {
+            outbox.removed(&id);
+            assert!(outbox.entry(&id).is_none());
+        }
+        let Put { token, records: more } = put(&mut outbox, &id, What::State, b"2", 6).unwrap();
+        records.extend(more);
+        if !stored_first {
+            outbox.removed(&id);
+        }
+        outbox.stored(&id, token);
+        assert_eq!(outbox.stored_entry(&id).unwrap().last, 6);
+        let again = load(&log(records), Limits::default());
+        assert_eq!(again.entry(&id), outbox.entry(&id), "the log agrees");
+        assert_eq!(again.standing(), outbox.standing());
+    }
 }
 
 #[test]

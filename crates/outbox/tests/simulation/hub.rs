@@ -305,6 +305,7 @@ impl Hub {
         }
         // Nothing passes the entry by before it is gone for good.
         self.disk.flush();
+        self.outbox.removed(id);
     }
 
     pub fn link(&mut self, up: bool, moment: Moment) {
