@@ -131,7 +131,10 @@ pub(crate) async fn stage(dir: &Path, program: &str) -> Result<()> {
 
     let single = single(&mut kubelet, &hub).await?;
     let flush = flush(dir)?;
-    let concurrent = concurrent(&kubelet, &hub).await?;
+    // On a connection of its own, which ends with that: a thousand streams at once leave it large.
+    let many = Target::connect(&hub.target(port)).await?;
+    let concurrent = concurrent(&many, &hub).await?;
+    drop(many);
     for at in 0..PODS {
         patch(&mut kubelet, at, 2, EVENTS).await?;
     }
