@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -51,17 +51,19 @@ pub(crate) async fn touch(path: &str, count: u32, rate: u32, target: &str) -> Re
     let names: Vec<&str> = items.filter_map(|item| item.pointer("/metadata/name")?.as_str()).collect();
     let set = path.split_once('?').map_or(path, |(set, _)| set);
     let mut tick = tokio::time::interval(Duration::from_secs(1) / rate);
+    // What is as it was changes nothing, and another call may have been here before.
+    let call = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     for (number, name) in (0..count).zip(names.iter().cycle()) {
         tick.tick().await;
-        change(&mut target, &format!("{set}/{name}"), number).await?;
+        change(&mut target, &format!("{set}/{name}"), &format!("{call}-{number}")).await?;
     }
     println!("{}", json!({ "changed": count }));
     Ok(())
 }
 
-/// Changes an object.
-pub(crate) async fn change(target: &mut Target, path: &str, number: u32) -> Result<()> {
-    let about = json!({"metadata": {"annotations": {"e2e.invalid/change": number.to_string()}}});
+/// Changes an object, unless this value is what it has.
+pub(crate) async fn change(target: &mut Target, path: &str, value: &str) -> Result<()> {
+    let about = json!({"metadata": {"annotations": {"e2e.invalid/change": value}}});
     let merge = [("content-type", "application/merge-patch+json")];
     whole(target.send("PATCH", path, &merge, about.to_string().into()).await?).await.map(drop)
 }

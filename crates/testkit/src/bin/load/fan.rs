@@ -99,7 +99,7 @@ pub(crate) async fn fan(
             while watchers.heard.try_recv().is_ok() {}
             for _ in 0..TURN {
                 number += 1;
-                change(&mut writer, object, number).await?;
+                change(&mut writer, object, &number.to_string()).await?;
                 watchers.last(Instant::now()).await?;
                 tokio::time::sleep(PAUSE).await;
             }
