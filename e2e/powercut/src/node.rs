@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::cpio::Archive;
+use crate::cut::BLOCK;
 
 /// The node's name in the cluster.
 pub const NAME: &str = "edge-1";
@@ -167,7 +168,8 @@ pub fn empty_disk(directory: &Path) -> Result<Vec<u8>> {
     let path = directory.join("empty.img");
     fs::File::create(&path)?.set_len(DISK_BYTES)?;
     let mut mkfs = Command::new("mkfs.ext4");
-    mkfs.args(["-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0"]).arg(&path);
+    let block = BLOCK.to_string();
+    mkfs.args(["-q", "-F", "-b", &block, "-E", "lazy_itable_init=0,lazy_journal_init=0"]).arg(&path);
     let made = mkfs.output().context("cannot run mkfs.ext4")?;
     if !made.status.success() {
         bail!("mkfs.ext4: {}", String::from_utf8_lossy(&made.stderr));
