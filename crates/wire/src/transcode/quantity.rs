@@ -31,6 +31,11 @@ enum Suffix {
     Binary(usize),
 }
 
+/// Whether the API server takes this for a quantity.
+pub(super) fn is_one(text: &str) -> bool {
+    Parts::of(text).is_some()
+}
+
 /// The form in which the API server writes a quantity that is written so; `None` where it is none.
 pub(super) fn canonical(text: &str) -> Option<Cow<'_, str>> {
     let parts = Parts::of(text)?;

@@ -9,10 +9,13 @@ use super::{Error, quantity};
 use crate::json::{self, Node};
 use crate::proto::{self, FieldValue, Fields};
 
-/// Text of a quantity, as the API server put it.
+/// Text of a quantity, as the API server put it. Like it, this takes none that is none (`…/resource/quantity_proto.go`).
 pub(super) fn push_quantity(raw: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
-    let text = first_bytes(raw)?.unwrap_or_default();
-    json::push_lossy(out, if text.is_empty() { b"0" } else { text });
+    let text = first_bytes(raw)?.filter(|text| !text.is_empty()).unwrap_or(b"0");
+    if !std::str::from_utf8(text).is_ok_and(quantity::is_one) {
+        return Err(Error::malformed("a quantity is wanted"));
+    }
+    json::push_lossy(out, text);
     Ok(())
 }
 

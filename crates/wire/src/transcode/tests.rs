@@ -171,6 +171,13 @@ fn protobuf_of_the_wrong_kind_is_refused_with_its_place() {
     assert_eq!(refused(b"\x0a\x00\x0a\x00"), ("metadata".to_owned(), "a field stands twice".to_owned()));
     assert_eq!(refused(b"\x0a\x05"), (String::new(), "a field is cut off".to_owned()));
     assert_eq!(refused(b"\x12\x02\x12\x05"), ("spec".to_owned(), "a field is cut off".to_owned()));
+    let capacity = |text: &[u8; 3]| {
+        message("Node", &[b"\x1a\x0e\x0a\x0c\x0a\x03cpu\x12\x05\x0a\x03", &text[..]].concat())
+            .map_err(field_and_text)
+    };
+    assert!(capacity(b"10m").is_ok_and(|json| json.contains(r#""capacity":{"cpu":"10m"}"#)));
+    let none = Err(("status.capacity.cpu".to_owned(), "a quantity is wanted".to_owned()));
+    assert_eq!(capacity(b"1\x10m"), none);
 }
 
 #[test]
