@@ -530,7 +530,8 @@ impl World {
             let said = reply.map_or(0, |reply| reply.code);
             self.note(format!("hub: {} {} ({}): {said} {answer:?}", request.method, id.key, id.uid));
             let Some(hub) = &mut self.hub else { return Ok(()) };
-            if answer.is_none() && said < 300 {
+            // What the answer says is known before anything is settled by it: that a pod is gone, too.
+            if answer.is_none() && (said < 300 || said == 404) {
                 hub.hear(&place, self.cloud.get(&place));
             }
             hub.settle.answered(ticket, answer.unwrap_or(code(said)), moment);
