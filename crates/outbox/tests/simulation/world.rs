@@ -635,9 +635,12 @@ impl World {
             }
             let status = kubelet.workers.get(uid).and_then(|worker| worker.status.as_ref());
             let runs = matches!(self.runtime.get(uid), Some(Container::Runs { .. }));
-            if runs == is_terminal(&pod["status"])
-                || status.is_none_or(|status| crate::kubelet::differs(status, &pod["status"]))
-            {
+            // Whoever ended it first has said how, and a pod stays so.
+            let differs = |status: &Value| {
+                let both_ended = is_terminal(status) && is_terminal(&pod["status"]);
+                !both_ended && crate::kubelet::differs(status, &pod["status"])
+            };
+            if runs == is_terminal(&pod["status"]) || status.is_none_or(differs) {
                 return differ(format!(
                     "kubelet has {} as {status:?}, runs: {runs}, the cloud as {pod}",
                     place.1
