@@ -127,6 +127,10 @@ impl Region {
             "settle-fleet: healed: settling asks little in its busiest second",
             pace.within(RATE * self.hubs),
         );
+        checks.record(
+            "settle-fleet: healed: hubs and those behind them ask little in their busiest second",
+            pace.all_within(RATE * self.hubs),
+        );
         let busy = pace::busy(&requests, &self.cloud.kubectl(&["get", "--raw", "/metrics"])?);
         checks.record("settle-fleet: healed: nobody was told that it is too much (429)", busy);
         checks.note(&pace.told());

@@ -62,6 +62,19 @@ impl Pace {
         Ok(told)
     }
 
+    /// The same of all that came: watches that are taken up again, probes, and what kubelets ask.
+    ///
+    /// # Errors
+    ///
+    /// More came.
+    pub fn all_within(&self, most: usize) -> Result<String> {
+        let all = busiest(&self.all);
+        if all > most {
+            bail!("{all} requests; wanted at most {most}");
+        }
+        Ok(format!("{all} requests"))
+    }
+
     /// What there was in each second, and of what kind.
     pub fn told(&self) -> String {
         let last = self.all.last().copied().unwrap_or_default() / SECOND;
