@@ -8,7 +8,7 @@ use testkit::cloud::{Fault, Trouble};
 
 use crate::bench::{Bench, NODE, until};
 use crate::process::plain;
-use crate::reads::pod;
+use crate::reads::{OWN_PODS, cut, list, names, pod};
 use crate::staging::{STRATEGIC, at, cut_off, heal, in_cloud, patch, settled};
 
 async fn told(bench: &Bench, path: &str) -> Value {
@@ -113,4 +113,19 @@ async fn p6_the_node_is_not_shown_ready_before_it_is_known_which_pods_have_ended
         "Succeeded",
         "a replacement could be scheduled here"
     );
+}
+
+#[tokio::test]
+async fn p6_a_pod_that_turns_out_to_be_gone_is_not_shown_as_it_was_before_it_ended() {
+    let bench = cut_off(|_| {}).await;
+    let mut kubelet = bench.as_kubelet().await;
+    assert_eq!(patch(&mut kubelet, "two", &json!({"phase": "Succeeded"})).await.code, 200);
+    // It goes after it was looked at, and the watch that will say so is behind: kubelet would run it once more.
+    let pods = wire::status::GroupResource { group: "", resource: "pods" };
+    let gone = wire::Status::not_found(pods, "two");
+    bench.cloud.fault(Fault::new(Trouble::Refuse(gone, None)).on("patch", "pods").named("two"));
+    heal(&bench).await;
+    settled(&bench).await;
+    cut(&bench).await;
+    assert_eq!(names(&list(&mut kubelet, OWN_PODS).await.json()), ["one"]);
 }
