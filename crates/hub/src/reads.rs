@@ -283,7 +283,7 @@ impl Reads {
     fn tell_link(self: &Arc<Self>) {
         let up = self.cloud.judge().state() == State::Up;
         let now = self.now();
-        self.with(|view| view.link(up, now));
+        self.with(|view| view.link(up, now, random()));
         self.settling_link(up);
     }
 

@@ -339,10 +339,8 @@ impl Settle {
                 _ => states += 1,
             }
         }
-        let Limits { rate, burst, least, .. } = self.limits;
-        for work in
-            [(ends, self.limits.ends_in), (states, self.limits.states_in), (events, self.limits.events_in)]
-        {
+        let Limits { rate, burst, least, ends_in, states_in, events_in, .. } = self.limits;
+        for work in [(ends, ends_in), (ends + states, states_in), (ends + states + events, events_in)] {
             self.gate.quicken(work, least, rate, burst);
         }
         self.events.quicken((events, self.limits.events_in), 1, self.limits.events, self.limits.events);

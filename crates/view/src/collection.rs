@@ -341,7 +341,10 @@ impl Collection {
         let shown = if self.id.is_overlaid() { self.number(out) } else { at.0 };
         // Where it is not known when it was gone, another may have had the name since any later version.
         let exact = by.leaves.is_none() && by.found_missing.is_none();
-        let (dead, rv) = (by.leaves.is_none(), if exact { by.rv } else { cloud.header.rv });
+        // Versions from before they began anew say nothing: then it may be any.
+        let is_of_epoch = self.entries.get(key).is_some_and(|entry| entry.epoch == self.epoch);
+        let last_known = if is_of_epoch { cloud.header.rv } else { CloudRv::FIRST };
+        let (dead, rv) = (by.leaves.is_none(), if exact { by.rv } else { last_known });
         let tomb = Tombstone { header: Arc::clone(&cloud.header), rv, shown, dead };
         let mut barrier = Barrier::default();
         if let Some(log) = own_log {

@@ -29,6 +29,8 @@ pub struct Open {
     /// version is and report it with [`crate::View::revision`]: a watch from a version that the cloud has not reached
     /// says nothing at all.
     pub from: Option<CloudRv>,
+    /// Whether another stream's answer has just shown that: then that question has a minute's time.
+    pub is_proven: bool,
 }
 
 /// Something that the hub must do, in the order in which it was said.

@@ -269,7 +269,9 @@ impl Collection {
         }
         for (log, key, place) in lost {
             let rewritten = place.is_some_and(|place| self.entries.contains_key(&place));
-            if !rewritten {
+            // That a reservation was lost is to be known until there is another one.
+            let is_reservation = record::parse_key(&key).is_some_and(|(_, kind, _)| kind == 's');
+            if !rewritten && !is_reservation {
                 out.persist(log, vec![Record::Delete { key }], false);
             }
         }

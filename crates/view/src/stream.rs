@@ -64,6 +64,8 @@ pub(crate) struct Stream {
     pub reached: Option<CloudRv>,
     /// Whether everything must be read, because the cloud cannot go on.
     pub anew: bool,
+    /// Whether it waits only because not all are to be opened at once.
+    pub is_spread: bool,
     /// How often in a row it ended without having followed.
     pub failures: u32,
 }
@@ -76,7 +78,10 @@ const SHORTEST: Duration = Duration::from_millis(800);
 /// come back at once.
 pub(crate) fn backoff(failures: u32, random: u64) -> Duration {
     let doubled = SHORTEST.saturating_mul(1 << failures.min(6)).min(LONGEST);
-    let half = doubled / 2;
-    let jitter = random % u64::try_from(half.as_millis()).unwrap_or(1).max(1);
-    half + Duration::from_millis(jitter)
+    doubled / 2 + part(doubled / 2, random)
+}
+
+/// A part of a time that any number chooses.
+pub(crate) fn part(of: Duration, random: u64) -> Duration {
+    Duration::from_millis(random % u64::try_from(of.as_millis()).unwrap_or(1).max(1))
 }

@@ -12,12 +12,16 @@ use crate::outlet::Outlet;
 use crate::plan::{Demand, Running, plan};
 use crate::resource::ResourceId;
 use crate::scope::Scope;
-use crate::stream::{End, Reading, State, Stream, backoff};
+use crate::stream::{End, Reading, State, Stream, backoff, part};
 use crate::version::CloudRv;
 use crate::view::{View, Wish};
 
 /// How long a stream outlives its last client.
 const LINGER: Duration = Duration::from_secs(300);
+/// Streams are taken up again at a random moment of so long a time after the link came back, and those of the pods that run here
+/// of a shorter one before that: a region's nodes come back as one, before one API server.
+const SPREAD: Duration = Duration::from_secs(15);
+const SPREAD_OF_PODS: Duration = Duration::from_secs(2);
 /// How long a credential that the cloud did not take is not tried again: an API server that starts says 401 to tokens that it
 /// takes a moment later.
 const REFUSED: Duration = Duration::from_secs(60);
@@ -27,18 +31,20 @@ const MOST_WISHES: usize = 4096;
 const UNSTORED: u32 = 100;
 
 impl View {
-    /// The cloud is or is not within reach.
-    pub fn link(&mut self, online: bool, now: Duration) {
+    /// The cloud is or is not within reach. `random` is any number: it spreads when streams are opened for which nobody waits.
+    pub fn link(&mut self, online: bool, now: Duration, random: u64) {
         self.online = online;
+        self.is_proven = false;
         let resources: Vec<ResourceId> = self.collections.keys().cloned().collect();
         for resource in resources {
             self.out.ask_again(&resource);
         }
         if online {
-            for stream in self.streams.values_mut() {
+            for (id, stream) in &mut self.streams {
                 // Whatever kept it from being opened may have been the link.
                 if let State::Waiting(until) = &mut stream.state {
-                    *until = now;
+                    *until = now + phase(&stream.resource, random.wrapping_mul(2 * id.0 + 1));
+                    stream.is_spread = true;
                 }
             }
         }
@@ -90,9 +96,15 @@ impl View {
             .min()
     }
 
+    /// Up to which version of the cloud a set is known.
+    pub fn position(&self, resource: &ResourceId, scope: &Scope) -> Option<CloudRv> {
+        self.collections.get(resource)?.marks.covering(scope)?.position
+    }
+
     /// Somebody wants to follow a scope.
     pub(crate) fn wish(&mut self, resource: &ResourceId, identity: &Identity, scope: &Scope, now: Duration) {
         let until = now + LINGER;
+        self.hurry(resource, scope, now);
         let wishes = self.wishes.entry(resource.clone()).or_default();
         if let Some(wish) = wishes.iter_mut().find(|wish| wish.identity == *identity && wish.scope == *scope)
         {
@@ -105,6 +117,22 @@ impl View {
             if self.online {
                 self.open_due(now);
             }
+        }
+    }
+
+    /// Somebody asks for a scope: its stream waits for nothing but a failure's sake.
+    fn hurry(&mut self, resource: &ResourceId, scope: &Scope, now: Duration) {
+        for stream in self.streams.values_mut() {
+            let is_his = stream.resource == *resource && scope.is_within(&stream.scope);
+            if let State::Waiting(until) = &mut stream.state
+                && is_his
+                && stream.is_spread
+            {
+                *until = now;
+            }
+        }
+        if self.online {
+            self.open_due(now);
         }
     }
 
@@ -150,6 +178,7 @@ impl View {
             unstored: 0,
             reached: None,
             anew: false,
+            is_spread: false,
             failures: 0,
         };
         self.streams.insert(id, stream);
@@ -167,7 +196,7 @@ impl View {
             let covering = collection.marks.covering(&stream.scope);
             stream.position = covering.and_then(|mark| mark.position);
             stream.reached = collection.seen;
-            stream.state = State::Opening;
+            (stream.state, stream.is_spread) = (State::Opening, false);
             let from = stream.position.filter(|_| !stream.anew);
             self.out.effects.push(Effect::Open(Open {
                 stream: *id,
@@ -175,6 +204,7 @@ impl View {
                 scope: stream.scope.clone(),
                 identity: stream.identity.clone(),
                 from,
+                is_proven: self.is_proven,
             }));
         }
     }
@@ -208,13 +238,16 @@ impl View {
         self.out.ask_again(&resource);
     }
 
-    /// The cloud's present version, read from its etcd before a stream goes on from where it was. If the cloud is behind
+    /// The cloud's present version, read from its etcd for a stream that goes on from where it was. If the cloud is behind
     /// that, it was restored from a backup: the stream is closed, and everything is read anew.
     pub fn revision(&mut self, id: StreamId, rv: CloudRv) {
         let Some(stream) = self.streams.get(&id) else { return };
         if let Some(had) = stream.reached.filter(|had| *had > rv) {
             let resource = stream.resource.clone();
             self.begin_epoch(&resource, had, rv);
+        } else {
+            // Versions count a whole etcd, and few API servers have more than one.
+            self.is_proven |= self.collections.values().all(|collection| collection.seen <= Some(rv));
         }
     }
 
@@ -355,6 +388,8 @@ impl View {
         };
         stream.failures += 1;
         stream.state = State::Waiting(now + wait);
+        // It may have broken because there is another etcd.
+        self.is_proven &= why != End::Broken;
         stream.anew |= why == End::Expired;
         let (resource, scope, identity) =
             (stream.resource.clone(), stream.scope.clone(), stream.identity.clone());
@@ -376,6 +411,13 @@ impl View {
             self.open_due(now);
         }
     }
+}
+
+/// How long after the link came back a stream of this resource is taken up.
+fn phase(resource: &ResourceId, random: u64) -> Duration {
+    let is_pods = resource.group().is_empty() && resource.resource() == "pods";
+    let (after, spread) = if is_pods { (Duration::ZERO, SPREAD_OF_PODS) } else { (SPREAD_OF_PODS, SPREAD) };
+    after + part(spread, random)
 }
 
 impl crate::collection::Collection {

@@ -17,6 +17,9 @@ pub struct ViewRv(u64);
 pub struct Shown(u64);
 
 impl CloudRv {
+    /// The lowest there is.
+    pub(crate) const FIRST: CloudRv = CloudRv(1);
+
     /// Reads what the cloud wrote: decimal, positive, no leading zero, within an int64, which kubelet makes of it
     /// (`apimachinery:pkg/util/resourceversion`).
     pub fn parse(text: &str) -> Option<CloudRv> {

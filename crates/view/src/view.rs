@@ -43,6 +43,8 @@ pub struct View {
     pub(crate) refused: BTreeMap<ResourceId, BTreeMap<(Identity, Scope), Duration>>,
     pub(crate) out: Outlet,
     pub(crate) online: bool,
+    /// Whether the cloud was seen to be no older than all that is known of it, since the link came back and no stream broke.
+    pub(crate) is_proven: bool,
     pub(crate) next_stream: u64,
     pub(crate) next_watcher: u64,
 }
@@ -61,6 +63,7 @@ impl View {
             refused: BTreeMap::new(),
             out,
             online: false,
+            is_proven: false,
             next_stream: 1,
             next_watcher: 1,
         }

@@ -78,7 +78,7 @@ impl Hub {
     /// kubelet's pods are followed and were these at 1000.
     fn with(pods_there: &[Object]) -> (Hub, StreamId) {
         let mut hub = Hub::new();
-        hub.view.link(true, NOW);
+        hub.view.link(true, NOW, 0);
         hub.view.granted(&hub.kubelet.clone(), &pods(), &own_pods());
         assert!(matches!(hub.watch(""), Answer::Await));
         hub.settle();
@@ -150,7 +150,7 @@ fn code(answer: &Answer) -> u16 {
 #[test]
 fn p4_a_set_that_was_read_is_answered_without_the_cloud_and_any_other_is_503() {
     let (mut hub, _) = Hub::with(&[pod("x", "u1", 900, "Running")]);
-    hub.view.link(false, NOW);
+    hub.view.link(false, NOW, 0);
     assert!(matches!(hub.get("kubelet", "x"), Answer::Object { .. }));
     let Answer::List(listing) = hub.list(&Hub::options("")) else { panic!() };
     assert_eq!((listing.objects.len(), listing.rv.get()), (1, 1));
@@ -164,7 +164,7 @@ fn p4_what_was_deleted_is_404_and_a_set_known_to_be_empty_is_an_empty_list() {
     let (mut hub, stream) = Hub::with(&[pod("x", "u1", 900, "Running")]);
     hub.view.changed(stream, Change::Deleted, pod("x", "u1", 1001, "Running"));
     hub.settle();
-    hub.view.link(false, NOW);
+    hub.view.link(false, NOW, 0);
     assert_eq!(code(&hub.get("kubelet", "x")), 404);
     let Answer::List(listing) = hub.list(&Hub::options("0")) else { panic!() };
     assert!(listing.objects.is_empty() && listing.rv.get() == 2);
@@ -174,16 +174,69 @@ fn p4_what_was_deleted_is_404_and_a_set_known_to_be_empty_is_an_empty_list() {
 fn p8_nobody_gets_what_the_cloud_did_not_grant_to_them() {
     let (mut hub, _) = Hub::with(&[pod("x", "u1", 900, "Running")]);
     assert!(matches!(hub.get("other", "x"), Answer::Forward));
-    hub.view.link(false, NOW);
+    hub.view.link(false, NOW, 0);
     assert_eq!(code(&hub.get("other", "x")), 503);
     hub.view.refused(&Identity::new("kubelet"), &pods(), &own_pods(), view::Asked::Set);
     assert_eq!(code(&hub.get("kubelet", "x")), 503, "a refusal ends what was granted");
 }
 
 #[test]
+fn when_the_link_is_back_pods_come_first_and_the_rest_at_moments_of_its_own_unless_somebody_waits() {
+    let (mut hub, stream) = Hub::with(&[pod("x", "u1", 900, "Running")]);
+    let services = ResourceId::new("", "v1", "services", "");
+    let who = Identity::new("proxy");
+    hub.view.granted(&who, &services, &Scope::default());
+    let watch = ListOptions { watch: true, send_initial_events: Some(true), ..ListOptions::default() };
+    assert!(matches!(hub.view.watch(Hub::ask(&who, &services), "", &watch), Answer::Await));
+    hub.settle();
+    let other = hub.opened.pop().unwrap().stream;
+    hub.view.opened(other);
+    hub.view.synced(other, rv(1000));
+    let mut waits = Vec::new();
+    for random in [7, 1 << 20, u64::MAX / 3] {
+        hub.view.link(false, NOW, random);
+        hub.view.ended(stream, End::Broken, NOW, random);
+        hub.view.ended(other, End::Broken, NOW, random);
+        hub.settle();
+        hub.opened.clear();
+        hub.view.link(true, NOW, random);
+        hub.view.tick(NOW + Duration::from_secs(2));
+        hub.settle();
+        assert_eq!(hub.opened.pop().map(|open| open.stream), Some(stream));
+        let due = hub.view.next_tick().unwrap();
+        assert!(hub.opened.is_empty() && (2..17).contains(&(due - NOW).as_secs()), "{due:?}");
+        waits.push(due);
+    }
+    assert!(waits[0] != waits[1] && waits[1] != waits[2], "{waits:?}");
+    let asked = hub.view.watch(Hub::ask(&who, &services), "", &watch);
+    hub.settle();
+    assert_eq!(hub.opened.pop().map(|open| open.stream), Some(other), "{asked:?}");
+}
+
+#[test]
+fn a_stream_asks_how_old_the_cloud_is_unless_another_has_just_heard() {
+    let (mut hub, stream) = Hub::with(&[pod("x", "u1", 900, "Running")]);
+    let again = |hub: &mut Hub| {
+        hub.view.link(false, NOW, 7);
+        hub.view.ended(stream, End::Broken, NOW, 7);
+        hub.view.link(true, NOW, 7);
+        hub.view.tick(NOW + Duration::from_secs(2));
+        hub.settle();
+        hub.opened.pop().unwrap().is_proven
+    };
+    assert!(!again(&mut hub));
+    hub.view.revision(stream, rv(1000));
+    hub.view.ended(stream, End::NotServed, NOW, 7);
+    hub.view.tick(NOW + Duration::from_secs(60));
+    hub.settle();
+    assert!(hub.opened.pop().unwrap().is_proven);
+    assert!(!again(&mut hub), "the link was away");
+}
+
+#[test]
 fn a_list_of_a_set_that_the_logs_have_waits_for_its_stream_to_go_on() {
     let mut hub = Hub::new();
-    hub.view.link(true, NOW);
+    hub.view.link(true, NOW, 0);
     let kubelet = hub.kubelet.clone();
     assert!(matches!(hub.list(&Hub::options("0")), Answer::Forward), "nothing is known of it");
     let pods_there = vec![pod("x", "u1", 900, "Running")];
@@ -216,7 +269,7 @@ fn a_list_of_a_set_that_the_logs_have_waits_for_its_stream_to_go_on() {
 fn a_list_does_not_wait_for_a_stream_that_fails() {
     for why in [End::Broken, End::Unauthenticated, End::NotServed] {
         let mut hub = Hub::new();
-        hub.view.link(true, NOW);
+        hub.view.link(true, NOW, 0);
         let kubelet = hub.kubelet.clone();
         hub.view.took_list(&kubelet, &pods(), &own_pods(), Vec::new(), rv(1000));
         assert!(matches!(hub.list(&Hub::options("0")), Answer::Await));
@@ -230,7 +283,7 @@ fn a_list_does_not_wait_for_a_stream_that_fails() {
 #[test]
 fn a_list_waits_for_a_stream_that_must_read_everything_anew_once() {
     let mut hub = Hub::new();
-    hub.view.link(true, NOW);
+    hub.view.link(true, NOW, 0);
     let kubelet = hub.kubelet.clone();
     hub.view.took_list(&kubelet, &pods(), &own_pods(), vec![pod("x", "u1", 900, "Running")], rv(1000));
     assert!(matches!(hub.list(&Hub::options("0")), Answer::Await));
@@ -264,7 +317,7 @@ fn a_bookmark_at_the_version_of_the_last_change_is_where_the_next_hub_goes_on() 
     }
     let mut next = Hub::new();
     loading.finish(&mut next.view);
-    next.view.link(true, NOW);
+    next.view.link(true, NOW, 0);
     assert!(matches!(next.list(&Hub::options("0")), Answer::Await));
     next.settle();
     assert_eq!(next.opened.pop().unwrap().from, Some(rv(1007)));
@@ -347,7 +400,7 @@ fn a_broken_stream_and_an_empty_list_of_a_stranger_remove_nothing() {
     hub.settle();
     hub.view.took_list(&Identity::new("other"), &pods(), &own_pods(), Vec::new(), rv(1005));
     hub.settle();
-    hub.view.link(false, NOW);
+    hub.view.link(false, NOW, 0);
     assert!(matches!(hub.get("kubelet", "x"), Answer::Object { .. }));
 }
 
@@ -389,7 +442,7 @@ fn p6_a_credential_that_was_not_taken_once_is_tried_again() {
 #[test]
 fn nothing_is_kept_of_names_that_are_only_asked_for() {
     let mut hub = Hub::new();
-    hub.view.link(true, NOW);
+    hub.view.link(true, NOW, 0);
     let (who, odd) = (hub.kubelet.clone(), ResourceId::new("g", "v1", "odds", ""));
     let watch = ListOptions { watch: true, ..ListOptions::default() };
     assert!(matches!(hub.view.watch(Hub::ask(&who, &odd), "", &watch), Answer::Verify));

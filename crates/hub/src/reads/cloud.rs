@@ -148,6 +148,20 @@ impl Reads {
         }
     }
 
+    /// Asks the first question and, if the cloud does not answer that one, the second.
+    pub(super) async fn ask_either(
+        &self,
+        who: &Who,
+        [first, second]: [&str; 2],
+        headers: HeaderMap,
+    ) -> Result<Whole, Trouble> {
+        match self.ask_whole(who, first, headers.clone()).await? {
+            // "Too large resource version": the cloud was restored from a backup, or this API server is behind.
+            unable if unable.status.is_server_error() => self.ask_whole(who, second, headers).await,
+            whole => Ok(whole),
+        }
+    }
+
     /// The same for a question whose answer is read whole. When the cloud is given up meanwhile, so is the question.
     pub(super) async fn ask_whole(
         &self,

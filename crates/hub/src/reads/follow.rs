@@ -1,6 +1,7 @@
 //! One stream from the cloud: the present state page by page, then a watch.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http_body_util::BodyExt as _;
 use hyper::StatusCode;
@@ -16,6 +17,8 @@ use crate::link::State;
 
 /// Objects in a page of the present state.
 const PAGE: &str = "500";
+/// A question that has time is asked at a random moment of so many milliseconds.
+const AT_LEISURE: u64 = 60_000;
 
 /// Follows until the stream ends, and reports how it did.
 pub async fn follow(reads: &Arc<Reads>, open: Open) {
@@ -55,16 +58,36 @@ impl Stream<'_> {
 
     /// Goes on from a version, if the cloud is still there.
     async fn go_on(&self, who: &Who, from: CloudRv) -> Result<(), End> {
+        if !self.open.is_proven {
+            self.prove(who, from).await?;
+            return self.watch(who, from, true).await;
+        }
+        let proven = async {
+            loop {
+                tokio::time::sleep(Duration::from_millis(random() % AT_LEISURE)).await;
+                if self.prove(who, from).await.is_ok() {
+                    return std::future::pending().await;
+                }
+            }
+        };
+        tokio::select! {
+            end = self.watch(who, from, true) => end,
+            end = proven => end,
+        }
+    }
+
+    /// Asks whether the cloud is still as young as it was.
+    async fn prove(&self, who: &Who, from: CloudRv) -> Result<(), End> {
         let now = self.present(who, from).await?;
         self.reads.with(|view| view.revision(self.open.stream, now.rv));
-        self.watch(who, from, true).await
+        Ok(())
     }
 
     /// A page that says what the present version is, as short as may be. Of a node's pods one is no short page: to find it, older
     /// API servers read the pods of all nodes from their store one by one. So these are read as the API server has them in its
     /// memory, where they are found by their node; if that is older than `from`, the store is asked.
     async fn present(&self, who: &Who, from: CloudRv) -> Result<Page, End> {
-        if self.open.scope.fields.to_string().contains("spec.nodeName=") {
+        if path::is_of_a_node(&self.open.scope) {
             let remembered = self.page(who, &[("resourceVersion", &from.to_string())], |_| {}).await;
             if remembered.is_ok() {
                 return remembered;

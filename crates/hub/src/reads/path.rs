@@ -33,6 +33,12 @@ pub fn read(resource: &ResourceId, scope: &Scope, parameters: &[(&str, &str)]) -
     path
 }
 
+/// Whether a scope is of one node: older API servers find such objects at once in their memory, but read all nodes' to find
+/// them in their store.
+pub fn is_of_a_node(scope: &Scope) -> bool {
+    scope.fields.to_string().contains("spec.nodeName=")
+}
+
 /// Percent-encodes what is not unreserved (RFC 3986 §2.3).
 fn encode(out: &mut String, text: &str) {
     for byte in text.bytes() {

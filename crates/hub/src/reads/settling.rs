@@ -262,25 +262,34 @@ impl Reads {
     /// Reads something as the node, and lets the view learn it.
     pub(super) async fn read_for_settling(self: &Arc<Self>, read: &Reading) -> Got {
         let Some(who) = Who::node() else { return Got::Failed { retry_after: None } };
-        let (resource, what, target) = match read {
+        // What was ever known of the pods is enough to begin with: they are read as the API server has them in its memory. A patch
+        // holds for the version that was read, and of each change since then the stream tells.
+        let (resource, what, target, remembered) = match read {
             Reading::Pods => {
                 let pods = ResourceId::new("", "v1", "pods", "");
                 let Ok(fields) = format!("spec.nodeName={}", self.node).parse() else {
                     return Got::Failed { retry_after: None };
                 };
                 let scope = Scope { fields, ..Scope::default() };
+                let known = self.lock().position(&pods, &scope).map(|rv| rv.to_string());
+                let remembered =
+                    known.map(|rv| super::path::read(&pods, &scope, &[("resourceVersion", &rv)]));
                 let target = super::path::read(&pods, &scope, &[]);
-                (pods, What::Set(scope, true), target)
+                (pods, What::Set(scope, true), target, remembered)
             }
             Reading::Own((resource, key)) | Reading::Again((resource, key)) => {
                 let target = format!("{}/{}", super::path::set(resource, key.namespace()), key.name());
-                (resource.clone(), What::Object(key.clone()), target)
+                (resource.clone(), What::Object(key.clone()), target, None)
             }
         };
         let (headers, none) = (self.own_headers(&resource), HeaderMap::new());
         let read =
             Read { who: &who, target: "", headers: &none, resource, what, accepted: Accepted::DEFAULT };
-        let whole = match self.ask_whole(&who, &target, headers).await {
+        let asked = match remembered {
+            Some(remembered) => self.ask_either(&who, [&remembered, &target], headers).await,
+            None => self.ask_whole(&who, &target, headers).await,
+        };
+        let whole = match asked {
             Ok(whole) => whole,
             Err(trouble) => {
                 tracing::debug!("{trouble}");

@@ -18,9 +18,9 @@ pub struct Limits {
     pub least: u32,
     /// Ends of pods are to be told within so long a time, if the rate allows.
     pub ends_in: Duration,
-    /// So are states.
+    /// So are they and states.
     pub states_in: Duration,
-    /// So are events.
+    /// So is all.
     pub events_in: Duration,
     /// Settling begins at a random moment of so long a time after the link came back, so that a fleet does not come as
     /// one.
@@ -45,10 +45,10 @@ impl Default for Limits {
             burst: 40,
             at_once: 16,
             events: 5,
-            least: 2,
-            ends_in: seconds(5),
-            states_in: seconds(8),
-            events_in: seconds(20),
+            least: 1,
+            ends_in: seconds(8),
+            states_in: seconds(12),
+            events_in: seconds(30),
             spread: seconds(1),
             hold: seconds(10),
             credential: seconds(600),
@@ -74,15 +74,16 @@ impl Gate {
         Gate { every, slack: every * (burst.max(1) - 1), due: Duration::ZERO }
     }
 
-    /// Lets through from now on so many in so long a time, but no fewer than `least` a second and no more than `rate`, and only
-    /// at that `burst` at once. It only grows quicker, or its work would never end.
+    /// Lets through from now on so many in so long a time, but no fewer than `least` a second and no more than `rate`; a quarter
+    /// of them at once, but no more than `burst`. It only grows quicker, or its work would never end.
     pub fn quicken(&mut self, (many, time): (usize, Duration), least: u32, rate: u32, burst: u32) {
         let second = Duration::from_secs(1);
         let (quickest, slowest) = (second / rate.max(1), second / least.clamp(1, rate.max(1)));
-        let every = time / u32::try_from(many).unwrap_or(u32::MAX).max(1);
-        let every = every.clamp(quickest, slowest).min(self.every);
-        let burst = if every == quickest { burst } else { 1 };
-        (self.every, self.slack) = (every, every * (burst.max(1) - 1));
+        let many = u32::try_from(many).unwrap_or(u32::MAX).max(1);
+        let every = (time / many).clamp(quickest, slowest);
+        if every < self.every {
+            (self.every, self.slack) = (every, every * ((many / 4).clamp(1, burst.max(1)) - 1));
+        }
     }
 
     /// When the next one may go through.
@@ -149,8 +150,8 @@ mod tests {
             gate.quicken((more, Duration::from_secs(5)), 2, 20, 40);
             (5000..6000).filter(|ms| gate.pass(Duration::from_millis(*ms))).count()
         };
-        assert_eq!([passed(0, 0), passed(3, 0), passed(20, 0), passed(20, 3)], [2, 2, 4, 4]);
-        assert_eq!([passed(100, 0), passed(10_000, 0)], [59, 59]);
+        assert_eq!([passed(0, 0), passed(3, 0), passed(20, 0), passed(20, 3)], [2, 2, 8, 8]);
+        assert_eq!([passed(100, 0), passed(10_000, 0)], [44, 59]);
     }
 
     #[test]

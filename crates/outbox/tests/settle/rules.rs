@@ -306,11 +306,11 @@ fn events_go_a_few_a_second() {
     assert_eq!(world.fates.len(), 50);
     let within = world.sent.iter().filter(|(at, ..)| *at <= Duration::from_secs(1001)).count();
     assert!(within <= 10, "{within}");
-    assert!(world.sent[49].0 <= Duration::from_secs(1021), "{:?}", world.sent[49].0);
+    assert!(world.sent[49].0 <= Duration::from_secs(1031), "{:?}", world.sent[49].0);
 }
 
 #[test]
-fn a_node_with_little_to_tell_asks_twice_a_second_for_it_may_be_one_of_a_fleet() {
+fn a_node_with_little_to_tell_takes_its_time_for_it_may_be_one_of_a_fleet() {
     let mut world = World::new();
     lost_node(&mut world);
     for at in 0..3 {
@@ -329,7 +329,7 @@ fn a_node_with_little_to_tell_asks_twice_a_second_for_it_may_be_one_of_a_fleet()
     let within = |from: Duration| times.iter().filter(|at| (from..from + second).contains(at)).count();
     assert!(times.iter().all(|at| within(*at) <= 2), "{times:?}");
     let states = world.sent.iter().filter(|(_, request, _)| !request.path.contains("/events"));
-    assert!(states.map(|(at, ..)| *at).max() <= Some(Duration::from_secs(1010)), "{times:?}");
+    assert!(states.map(|(at, ..)| *at).max() <= Some(Duration::from_secs(1015)), "{times:?}");
 }
 
 #[test]

@@ -320,7 +320,8 @@ impl World {
                 self.hub.break_stream(id, self.now, random);
             }
         }
-        self.hub.view.link(link, self.now);
+        let random = self.rng.next_u64();
+        self.hub.view.link(link, self.now, random);
     }
 
     fn kill(&mut self) {
@@ -335,7 +336,8 @@ impl World {
         let limits = Limits::default();
         self.hub = Hub::start(self.hub.disk.clone(), sabotage, limits);
         self.hub.young = young;
-        self.hub.view.link(self.link, self.now);
+        let random = self.rng.next_u64();
+        self.hub.view.link(self.link, self.now, random);
     }
 
     fn ask<'a>(&mut self, who: &'a Identity, resource: &'a ResourceId, fresh: bool) -> Ask<'a> {
