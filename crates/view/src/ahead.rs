@@ -48,9 +48,9 @@ impl Collection {
                 self.forget_ahead(out, &key);
                 continue;
             };
-            let mut known =
-                entry.into_iter().flat_map(|entry| entry.newest().into_iter().chain(&entry.cloud));
-            if ahead <= position && known.any(|known| scope.takes(&known.header)) {
+            // Of what is not in this scope now, only the order of a wider one can tell.
+            let newest = entry.and_then(|entry| entry.newest().or(entry.cloud.as_ref()));
+            if ahead <= position && newest.is_some_and(|newest| scope.takes(&newest.header)) {
                 self.forget_ahead(out, &key);
                 if let Some(entry) = self.entries.get_mut(&key) {
                     entry.over = None;

@@ -1,0 +1,179 @@
+//! The promises of the view about resources whose versions are the cloud's: what clients are told, in which order, when
+//! their sets are read by several streams, by a hub that starts anew, or from an etcd that was restored.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use view::{
+    Answer, Ask, Change, CloudRv, Effect, End, Frame, Identity, Key, Limits, Loading, Object, Open, Record,
+    ResourceId, Scope, Shelf, StreamId, View, Write,
+};
+use wire::request::GetOptions;
+use wire::{Encoding, ListOptions};
+
+struct NoShelf;
+
+impl Shelf for NoShelf {
+    fn fetch(&self, _: &ResourceId, _: &Key) -> Option<Arc<[u8]>> {
+        None
+    }
+}
+
+fn rv(number: u64) -> CloudRv {
+    CloudRv::parse(&number.to_string()).unwrap()
+}
+
+fn services() -> ResourceId {
+    ResourceId::new("", "v1", "services", "")
+}
+
+/// kubelet reads them all, the proxy those that are not headless.
+fn scope(who: &str) -> Scope {
+    let labels = if who == "proxy" { "!headless" } else { "" };
+    Scope { labels: labels.parse().unwrap(), ..Scope::default() }
+}
+
+fn service(name: &str, uid: &str, version: u64, headless: bool) -> Object {
+    let labels = if headless { r#""headless":"""# } else { "" };
+    let json = format!(
+        r#"{{"kind":"Service","apiVersion":"v1","metadata":{{"name":"{name}","namespace":"a","uid":"{uid}","resourceVersion":"{version}","labels":{{{labels}}}}}}}"#
+    );
+    view::read(&services(), json.into_bytes(), Encoding::Json).unwrap()
+}
+
+/// A view whose logs are as quick as it wants.
+struct Hub {
+    view: View,
+    now: Duration,
+    opened: Vec<Open>,
+    written: Vec<Write>,
+}
+
+impl Hub {
+    fn new() -> Hub {
+        let view = View::new("n1", Limits::default(), Box::new(NoShelf));
+        let mut hub = Hub { view, now: Duration::from_secs(10), opened: Vec::new(), written: Vec::new() };
+        hub.view.link(true, hub.now, 0);
+        hub
+    }
+
+    fn settle(&mut self) {
+        for effect in self.view.effects() {
+            match effect {
+                Effect::Persist(write) => {
+                    self.view.flushed(write.log, write.number);
+                    self.written.push(write);
+                }
+                Effect::Open(open) => self.opened.push(open),
+                _ => {}
+            }
+        }
+    }
+
+    /// The next hub, which finds what this one has written; the link is down.
+    fn killed(self) -> Hub {
+        let mut loading = Loading::new("n1");
+        let mut values = std::collections::BTreeMap::new();
+        for write in &self.written {
+            for record in &write.records {
+                match record {
+                    Record::Put { key, value, .. } => values.insert(key.clone(), (write.log, value.clone())),
+                    Record::Delete { key } => values.remove(key),
+                };
+            }
+        }
+        for (key, (log, value)) in &values {
+            loading.record(*log, key, value);
+        }
+        let mut view = View::new("n1", Limits::default(), Box::new(NoShelf));
+        loading.finish(&mut view);
+        let mut hub = Hub { view, written: self.written, opened: Vec::new(), now: self.now };
+        hub.settle();
+        hub
+    }
+
+    /// A client wants to follow its set, and may.
+    fn follow(&mut self, who: &str) -> StreamId {
+        self.view.granted(&Identity::new(who), &services(), &scope(who));
+        self.watch(who, "");
+        self.settle();
+        self.opened.pop().unwrap().stream
+    }
+
+    /// A stream delivers this state.
+    fn state(&mut self, stream: StreamId, state: &[Object], version: u64) {
+        self.view.opened(stream);
+        for object in state {
+            self.view.initial(stream, object.clone());
+        }
+        self.view.synced(stream, rv(version));
+        self.settle();
+    }
+
+    fn changed(&mut self, stream: StreamId, change: Change, object: Object) {
+        self.view.changed(stream, change, object);
+        self.settle();
+    }
+
+    fn ask<'a>(&self, who: &'a Identity, resource: &'a ResourceId) -> Ask<'a> {
+        Ask { who, resource, granted: false, fresh: false, patient: false, now: self.now, random: 7 }
+    }
+
+    fn watch(&mut self, who: &str, version: &str) -> Answer {
+        let options = ListOptions {
+            watch: true,
+            send_initial_events: version.is_empty().then_some(true),
+            label_selector: scope(who).labels,
+            resource_version: version.to_owned(),
+            allow_watch_bookmarks: true,
+            ..ListOptions::default()
+        };
+        let (who, resource) = (Identity::new(who), services());
+        self.view.watch(self.ask(&who, &resource), "", &options)
+    }
+
+    /// What a watch has to tell, in words.
+    fn told(&mut self, watch: &Answer) -> Vec<String> {
+        let Answer::Watch(id) = watch else { panic!("{watch:?}") };
+        let text = |frame: Frame| match frame {
+            Frame::State(object) => format!("{} {}", object.header.key, object.header.rv),
+            Frame::Event(event, change) => format!("{change:?} {} {}", event.key, event.shown),
+            Frame::Bookmark { rv, .. } => format!("bookmark {rv}"),
+            Frame::Error(status) => format!("{}", status.code),
+        };
+        self.view.pull(*id, self.now, 100).frames.into_iter().map(text).collect()
+    }
+}
+
+/// Both sets were read up to 1000, with this in them; now the proxy's stream goes on from there, kubelet's does not yet.
+fn with_a_slow_kubelet(there: &[Object]) -> (Hub, StreamId) {
+    let mut hub = Hub::new();
+    let stream = hub.follow("kubelet");
+    hub.state(stream, there, 1000);
+    hub.view.granted(&Identity::new("proxy"), &services(), &scope("proxy"));
+    hub.watch("proxy", "1000");
+    hub.view.ended(stream, End::Broken, hub.now, 0);
+    hub.settle();
+    let mut hub = hub.killed();
+    hub.view.link(true, hub.now, 0);
+    hub.watch("proxy", "1000");
+    hub.settle();
+    let open = hub.opened.pop().unwrap();
+    assert_eq!((open.from, open.scope), (Some(rv(1000)), scope("proxy")));
+    hub.view.opened(open.stream);
+    hub.settle();
+    (hub, open.stream)
+}
+
+#[test]
+fn p4_what_was_written_is_read_on_when_a_set_that_it_is_not_in_has_caught_up() {
+    let (mut hub, stream) = with_a_slow_kubelet(&[service("x", "u1", 900, false)]);
+    hub.view.wrote(&services(), service("x", "u2", 1002, true));
+    hub.changed(stream, Change::Deleted, service("x", "u1", 1001, false));
+    hub.view.bookmark(stream, rv(1003));
+    let (who, resource) = (Identity::new("kubelet"), services());
+    let ask = Ask { fresh: true, ..hub.ask(&who, &resource) };
+    let answer = hub.view.get(ask, &Key::new("a", "x"), &GetOptions::default());
+    assert!(matches!(answer, Answer::Object { object, .. } if object.header.uid() == "u2"));
+}
