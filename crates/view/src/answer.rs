@@ -209,8 +209,10 @@ impl View {
         let Some(since) = known else {
             return if self.online { Answer::Await } else { Answer::Refuse(not_here(ask.resource)) };
         };
-        // What is stale is not shown to somebody who begins while the cloud can be asked, unless it does not answer.
-        if with_state
+        // What is stale is not shown to somebody who begins while the cloud can be asked, unless it does not answer; and who
+        // goes on need not begin anew twice.
+        let is_unplaced = self.collections.get(ask.resource).is_some_and(|own| own.is_unplaced(&scope));
+        if (with_state || is_unplaced)
             && self.online
             && !self.is_followed(ask.resource, &scope)
             && !self.is_failing(ask.resource, &scope)
@@ -304,7 +306,15 @@ impl Collection {
     /// The newest version that a client of a scope can have: one that the hub issued, or that the cloud told the hub.
     fn newest(&self, scope: &Scope) -> Shown {
         let current = self.current(scope);
-        if self.id.is_overlaid() { current } else { current.max(self.seen.map_or(current, Shown::cloud)) }
+        if self.id.is_overlaid() || self.is_unplaced(scope) {
+            return current;
+        }
+        current.max(self.seen.map_or(current, Shown::cloud))
+    }
+
+    /// Whether a set must be read anew: what versions its clients have, other than the present one, is not known.
+    fn is_unplaced(&self, scope: &Scope) -> bool {
+        !self.id.is_overlaid() && self.marks.covering(scope).is_some_and(|mark| mark.position.is_none())
     }
 
     fn listing(&self, scope: &Scope) -> Listing {

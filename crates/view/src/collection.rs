@@ -425,6 +425,10 @@ impl Collection {
         self.forget_tombs(out, &keys);
         for mark in self.marks.iter_mut() {
             mark.position = None;
+            if !self.id.is_overlaid() {
+                // Until it is read anew it has the lowest version: one from before would be above all that comes.
+                mark.since = mark.since.min(Shown::FIRST);
+            }
         }
         let marks: Vec<Mark> = self.marks.iter().cloned().collect();
         for mark in marks {

@@ -107,7 +107,8 @@ impl Collection {
         // Changes while nobody kept count of them cannot be told to anybody.
         let unbroken = mark.complete && mark.position.is_some();
         if !(unbroken || mark.complete && self.id.is_overlaid()) {
-            mark.since = now;
+            // Who has read it meanwhile was given a version.
+            mark.since = mark.since.max(now);
         }
         (mark.complete, mark.position) = (true, mark.position.max(Some(rv)));
         // Where only the position moved, the next bookmark will do: what comes twice is known by its version.

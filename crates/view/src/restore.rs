@@ -234,6 +234,9 @@ impl Collection {
                 mark.position = None;
             }
             if !self.id.is_overlaid() {
+                if epoch != self.epoch {
+                    mark.since = mark.since.min(Shown::FIRST);
+                }
                 // An object that is not in the set now may have left it as the last thing that happened.
                 let concerns = |header: &Header| match mark.scope.is_lasting() {
                     true => mark.scope.takes(header),

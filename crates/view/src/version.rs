@@ -48,6 +48,9 @@ impl ViewRv {
 }
 
 impl Shown {
+    /// The lowest there is.
+    pub(crate) const FIRST: Shown = Shown(1);
+
     pub(crate) fn view(rv: ViewRv) -> Shown {
         Shown(rv.0)
     }

@@ -146,6 +146,28 @@ impl Hub {
     }
 }
 
+#[test]
+fn p4_who_begins_between_a_restored_cloud_and_its_reading_is_told_what_the_restored_one_has() {
+    let mut hub = Hub::new();
+    let stream = hub.follow("kubelet");
+    hub.state(stream, &[service("x", "u1", 9_000, false)], 15_000);
+    hub.view.ended(stream, End::Broken, hub.now, 0);
+    hub.settle();
+    let open = hub.opened.pop().unwrap();
+    hub.view.revision(open.stream, rv(10_000));
+    hub.settle();
+    let anew = hub.opened.pop().unwrap();
+    assert_eq!(anew.from, None);
+    hub.view.link(false, hub.now, 0);
+    let watch = hub.watch("kubelet", "");
+    assert_eq!(hub.told(&watch), ["a/x 9000", "bookmark 1"]);
+    let stale = hub.watch("kubelet", "15000");
+    assert!(matches!(stale, Answer::WatchError(status) if status.code == 410));
+    hub.view.link(true, hub.now, 0);
+    hub.state(anew.stream, &[service("y", "u2", 9_500, false)], 10_001);
+    assert_eq!(hub.told(&watch), ["Deleted a/x 9000", "Added a/y 9500"]);
+}
+
 /// Both sets were read up to 1000, with this in them; now the proxy's stream goes on from there, kubelet's does not yet.
 fn with_a_slow_kubelet(there: &[Object]) -> (Hub, StreamId) {
     let mut hub = Hub::new();

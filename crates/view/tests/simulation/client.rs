@@ -30,6 +30,8 @@ pub struct Client {
     last: u64,
     /// Whether versions of the cloud have begun anew since it began: what is the same may be told once more.
     anew: bool,
+    /// Whether the version it goes on from is one of a cloud that was restored since.
+    outlived: bool,
 }
 
 impl Client {
@@ -48,6 +50,7 @@ impl Client {
             relists: 0,
             last: 0,
             anew: false,
+            outlived: false,
         }
     }
 
@@ -60,7 +63,14 @@ impl Client {
 
     /// Versions of the cloud have begun anew; until all is quiet, old and new ones may be told.
     pub fn versions_began(&mut self) {
-        self.anew = true;
+        (self.anew, self.outlived) = (true, self.rv.is_some());
+    }
+
+    /// The cloud is at this revision. Where that is above a version from before it was restored, nobody can tell that this
+    /// is not one of its own: whoever goes on from it misses things, at an API server too, and who restores an etcd is
+    /// told to restart what reads from it (Kubernetes, "Operating etcd clusters").
+    pub fn is_overtaken(&self, revision: u64) -> bool {
+        self.outlived && !self.resource.is_overlaid() && self.rv.is_some_and(|rv| rv <= revision)
     }
 
     /// All is quiet.
@@ -116,7 +126,7 @@ impl Client {
     pub fn expired(&mut self) {
         self.disconnected();
         self.relists += 1;
-        (self.rv, self.synced) = (None, false);
+        (self.rv, self.synced, self.outlived) = (None, false, false);
     }
 
     pub fn refused(&mut self, status: &Status) -> Check {
@@ -135,7 +145,7 @@ impl Client {
             self.is_newest(item)?;
         }
         self.store = items.into_iter().map(|item| (item.key.clone(), item)).collect();
-        (self.rv, self.synced) = (Some(rv), true);
+        (self.rv, self.synced, self.outlived) = (Some(rv), true, false);
         Ok(())
     }
 

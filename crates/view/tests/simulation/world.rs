@@ -355,10 +355,13 @@ impl World {
 
     /// A client that has no watch tries to get one.
     fn connect(&mut self, at: usize) -> Check {
-        let client = &self.clients[at];
-        if client.watch.is_some() {
+        if self.clients[at].watch.is_some() {
             return Ok(());
         }
+        if self.clients[at].is_overtaken(self.cloud.revision) {
+            self.clients[at].expired();
+        }
+        let client = &self.clients[at];
         let (who, resource, scope) = (client.who.clone(), client.resource.clone(), client.scope.clone());
         if client.needs_list() {
             let options = client.list_options(client.relists > 0);
@@ -423,7 +426,17 @@ impl World {
                         rv: thing.rv,
                         content: thing.rv,
                     };
-                    return self.clients[at].listed(state.into_iter().map(item).collect(), revision);
+                    let items: Vec<Got> = state.into_iter().map(item).collect();
+                    let told: Vec<String> = items
+                        .iter()
+                        .map(|item| format!("{} {} {}", item.key, item.uid, item.content))
+                        .collect();
+                    self.note(format!(
+                        "  {} of {resource} lists from the cloud at {revision}: {}",
+                        who.as_str(),
+                        told.join(", ")
+                    ));
+                    return self.clients[at].listed(items, revision);
                 }
                 let options = self.clients[at].list_options(true);
                 let ask = self.ask(&who, &resource, true);
@@ -454,6 +467,10 @@ impl World {
             self.oracle.shown(&resource, &got, false)?;
             items.push(got);
         }
+        let who = self.clients[at].who.as_str().to_owned();
+        let told: Vec<String> =
+            items.iter().map(|item| format!("{} {} {}", item.key, item.uid, item.content)).collect();
+        self.note(format!("  {who} of {resource} lists at {}: {}", listing.rv, told.join(", ")));
         self.nothing_hidden(&resource, &scope, &items)?;
         self.clients[at].listed(items, listing.rv.get())
     }
