@@ -34,15 +34,9 @@ pub struct Issued {
 }
 
 impl Sequence {
-    /// A sequence after a restart: `reserved` is what the last record says.
-    pub fn restored(reserved: u64) -> Sequence {
-        Sequence {
-            last: reserved,
-            first: reserved,
-            reserved,
-            safe: reserved,
-            reservation: Barrier::default(),
-        }
+    /// A sequence after a restart: `reserved` is what the last record says, `last` may be a number above that.
+    pub fn restored(last: u64, reserved: u64) -> Sequence {
+        Sequence { last, first: last, reserved, safe: reserved, reservation: Barrier::default() }
     }
 
     /// The last number issued.

@@ -191,7 +191,12 @@ impl Collection {
         if self.id.is_overlaid() {
             // Where there never was a reservation that survived, no number was ever shown.
             self.unnumbered = reservation_lost || doubt_numbers;
-            self.sequence = Sequence::restored(last);
+            self.sequence = Sequence::restored(last, reserved.unwrap_or(0));
+            if last > reserved.unwrap_or(0) && !self.unnumbered {
+                // A number is shown from now on whose reservation did not survive.
+                self.reserve(out);
+                self.barrier.merge(self.sequence.barrier(&out.progress));
+            }
             self.history.raise_floor(highest);
         }
         if doubtful || self.unnumbered {

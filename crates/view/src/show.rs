@@ -103,16 +103,25 @@ impl Collection {
 
     /// The next view RV.
     pub(crate) fn number(&mut self, out: &mut Outlet) -> Shown {
-        if let Some(up_to) = self.sequence.block_due() {
-            let record = record::put_reserved(&self.id, up_to);
-            let (_, written) = out.persist(Log::Keep, vec![record], true);
-            self.sequence.reserved(up_to, written, &out.progress);
+        if let Some(seen) = self.seen.filter(|_| self.unnumbered) {
+            // Which were issued is not known, only that there were no more of them than the cloud has had changes.
+            self.sequence.skip_to(seen.get());
         }
+        self.reserve(out);
         let issued = self.sequence.issue(self.seen);
         if issued.above_cloud && self.seen.is_some() && !std::mem::replace(&mut self.warned, true) {
             out.report(Trouble::CloudTooYoung { resource: self.id.clone(), issued: issued.rv });
         }
         Shown::view(issued.rv)
+    }
+
+    /// Reserves view RVs, if there are not enough of them.
+    pub(crate) fn reserve(&mut self, out: &mut Outlet) {
+        if let Some(up_to) = self.sequence.block_due() {
+            let record = record::put_reserved(&self.id, up_to);
+            let (_, written) = out.persist(Log::Keep, vec![record], true);
+            self.sequence.reserved(up_to, written, &out.progress);
+        }
     }
 
     /// Stores an object; once it is written its bytes may be let go of.

@@ -46,12 +46,13 @@ struct Hub {
     kubelet: Identity,
     opened: Vec<Open>,
     woken: usize,
+    written: Vec<view::Write>,
 }
 
 impl Hub {
     fn new() -> Hub {
         let view = View::new("n1", Limits::default(), Box::new(NoShelf));
-        Hub { view, kubelet: Identity::new("kubelet"), opened: Vec::new(), woken: 0 }
+        Hub { view, kubelet: Identity::new("kubelet"), opened: Vec::new(), woken: 0, written: Vec::new() }
     }
 
     /// Carries out everything but the writes whose numbers it returns.
@@ -71,8 +72,19 @@ impl Hub {
     fn settle(&mut self) {
         for write in self.carry_out() {
             self.view.flushed(write.log, write.number);
+            self.written.push(write);
         }
         self.carry_out();
+    }
+
+    /// The cloud has gone back to 600; the stream that reads kubelet's pods anew.
+    fn restored(&mut self, stream: StreamId) -> StreamId {
+        self.view.ended(stream, End::Broken, NOW, 7);
+        self.settle();
+        let again = self.opened.pop().unwrap().stream;
+        self.view.revision(again, rv(600));
+        self.settle();
+        self.opened.pop().unwrap().stream
     }
 
     /// kubelet's pods are followed and were these at 1000.
@@ -460,4 +472,61 @@ fn names_that_are_not_there_take_no_more_than_so_much() {
         stored += hub.carry_out().len();
     }
     assert!((1000..3000).contains(&stored), "{stored}");
+}
+
+/// The next hub, which finds these writes; the link is down.
+fn next_hub(writes: &[view::Write]) -> Hub {
+    let mut values = std::collections::BTreeMap::new();
+    for write in writes {
+        for record in &write.records {
+            match record {
+                view::Record::Put { key, value, .. } => values.insert(key, (write.log, value)),
+                view::Record::Delete { key } => values.remove(key),
+            };
+        }
+    }
+    let (mut loading, mut next) = (Loading::new("n1"), Hub::new());
+    for (key, (log, value)) in values {
+        loading.record(log, key, value);
+    }
+    loading.finish(&mut next.view);
+    next
+}
+
+/// Whether a record is of this kind: `s` reserves view RVs, `t` is a tombstone.
+fn is_of_kind(record: &view::Record, kind: u8) -> bool {
+    let (view::Record::Put { key, .. } | view::Record::Delete { key }) = record;
+    key.strip_prefix(&*view::prefix(&pods())).is_some_and(|rest| rest.first() == Some(&kind))
+}
+
+#[test]
+fn a_number_whose_reservation_did_not_survive_is_reserved_before_it_is_shown() {
+    let (mut hub, _) = Hub::with(&[pod("x", "u1", 900, "Running")]);
+    for write in &mut hub.written {
+        write.records.retain(|record| !is_of_kind(record, b's'));
+    }
+    let mut next = next_hub(&hub.written);
+    let Answer::List(list) = next.list(&Hub::options("0")) else { panic!() };
+    assert!(!next.view.has_passed(&list.after));
+    next.settle();
+    assert!(next.written.iter().flat_map(|write| &write.records).any(|record| is_of_kind(record, b's')));
+    assert!(next.view.has_passed(&list.after));
+}
+
+#[test]
+fn where_it_is_not_known_which_numbers_were_issued_what_comes_gets_one_above_the_clouds() {
+    let (mut hub, _) = Hub::with(&[pod("x", "u1", 900, "Running")]);
+    let shown = view_rv(&mut hub);
+    let (mut loading, mut next) = (Loading::new("n1"), Hub::new());
+    for record in hub.written.iter().flat_map(|write| &write.records) {
+        match record {
+            view::Record::Put { key, .. } if is_of_kind(record, b's') => loading.lost(view::Log::Keep, key),
+            view::Record::Put { key, value, .. } => loading.record(view::Log::Keep, key, value),
+            view::Record::Delete { .. } => {}
+        }
+    }
+    loading.finish(&mut next.view);
+    next.view.wrote(&pods(), pod("y", "u2", 1001, "Running"));
+    assert!(shown.get() < 900);
+    assert!(next.view.issued(&pods()).unwrap().get() > 1001);
 }
