@@ -344,7 +344,7 @@ impl Collection {
         // Versions from before they began anew say nothing: then it may be any.
         let is_of_epoch = self.entries.get(key).is_some_and(|entry| entry.epoch == self.epoch);
         let last_known = if is_of_epoch { cloud.header.rv } else { CloudRv::FIRST };
-        let (dead, rv) = (by.leaves.is_none(), if exact { by.rv } else { last_known });
+        let (dead, rv) = (by.leaves.is_none(), if exact { by.rv } else { last_known.min(by.rv) });
         let tomb = Tombstone { header: Arc::clone(&cloud.header), rv, shown, dead };
         let mut barrier = Barrier::default();
         if let Some(log) = own_log {
@@ -421,19 +421,20 @@ impl Collection {
     pub fn begin_epoch(&mut self, out: &mut Outlet) {
         self.epoch += 1;
         self.seen = None;
-        let keys = self.tombs.clear();
-        self.forget_tombs(out, &keys);
         for mark in self.marks.iter_mut() {
             mark.position = None;
-            if !self.id.is_overlaid() {
-                // Until it is read anew it has the lowest version: one from before would be above all that comes.
-                mark.since = mark.since.min(Shown::FIRST);
-            }
+            // What the tombs said is to be known to the next hub: whoever has not seen it begins anew. Where versions are
+            // the cloud's it is the lowest one until the set is read anew: one from before would be above all that comes.
+            let overlaid = self.id.is_overlaid();
+            mark.since =
+                if overlaid { Shown::view(self.sequence.last()) } else { mark.since.min(Shown::FIRST) };
         }
         let marks: Vec<Mark> = self.marks.iter().cloned().collect();
         for mark in marks {
             self.store_mark(out, &mark.scope, mark.asked);
         }
+        let keys = self.tombs.clear();
+        self.forget_tombs(out, &keys);
         if !self.id.is_overlaid() {
             self.history.clear();
             for entry in self.entries.values_mut() {

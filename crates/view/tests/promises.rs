@@ -530,3 +530,32 @@ fn where_it_is_not_known_which_numbers_were_issued_what_comes_gets_one_above_the
     assert!(shown.get() < 900);
     assert!(next.view.issued(&pods()).unwrap().get() > 1001);
 }
+
+#[test]
+fn p6_what_took_a_name_in_a_restored_cloud_is_not_buried_with_what_had_it_before() {
+    let (mut hub, stream) = Hub::with(&[pod("x", "u1", 900, "Running")]);
+    let anew = hub.restored(stream);
+    hub.view.opened(anew);
+    hub.view.initial(anew, pod("x", "u2", 500, "Running"));
+    hub.view.synced(anew, rv(600));
+    hub.settle();
+    // The hub is killed when it has not yet written that the tombstone counts no more.
+    for write in &mut hub.written {
+        let forgets = |record: &view::Record| matches!(record, view::Record::Delete { .. });
+        write.records.retain(|record| !(forgets(record) && is_of_kind(record, b't')));
+    }
+    let mut next = next_hub(&hub.written);
+    let Answer::List(list) = next.list(&Hub::options("0")) else { panic!() };
+    assert_eq!(list.objects.len(), 1);
+}
+
+#[test]
+fn p6_who_has_not_heard_of_an_end_before_the_cloud_was_restored_begins_anew_at_the_next_hub() {
+    let (mut hub, stream) = Hub::with(&[pod("x", "u1", 900, "Running")]);
+    let before = view_rv(&mut hub).to_string();
+    hub.view.changed(stream, Change::Deleted, pod("x", "u1", 1001, "Running"));
+    hub.settle();
+    hub.restored(stream);
+    hub.settle();
+    assert_eq!(code(&next_hub(&hub.written).watch(&before)), 410);
+}
