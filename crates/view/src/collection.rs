@@ -338,7 +338,8 @@ impl Collection {
         let at = shown_at(&by, &cloud);
         let must_flush = out.policy.must_flush(&self.id, Some(&cloud.header), None);
         // The tombstone goes first: with both or the first alone the object is gone, with none nothing happened.
-        let shown = if self.id.is_overlaid() { self.number(out) } else { at.0 };
+        // Where it was found missing, it was gone at the latest by then: whoever has less has not heard of it.
+        let shown = if self.id.is_overlaid() { self.number(out) } else { at.1.unwrap_or(at.0) };
         // Where it is not known when it was gone, another may have had the name since any later version.
         let exact = by.leaves.is_none() && by.found_missing.is_none();
         // Versions from before they began anew say nothing: then it may be any.

@@ -17,7 +17,7 @@ pub(crate) struct Tombstone {
     pub header: Arc<Header>,
     /// The version of the cloud at which it was gone, or the last one that is known where that is not.
     pub rv: CloudRv,
-    /// The version under which that was shown.
+    /// The version under which that was shown; of the cloud's versions, the one by which it was gone.
     pub shown: Shown,
     /// Whether this object is known to exist no more. Else it may only have left a set.
     pub dead: bool,

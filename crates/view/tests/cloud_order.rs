@@ -199,3 +199,24 @@ fn p4_what_was_written_is_read_on_when_a_set_that_it_is_not_in_has_caught_up() {
     let answer = hub.view.get(ask, &Key::new("a", "x"), &GetOptions::default());
     assert!(matches!(answer, Answer::Object { object, .. } if object.header.uid() == "u2"));
 }
+
+#[test]
+fn p4_the_next_hub_knows_by_when_something_was_found_missing() {
+    let mut hub = Hub::new();
+    let stream = hub.follow("kubelet");
+    hub.state(stream, &[service("x", "u1", 900, false)], 1000);
+    hub.view.ended(stream, End::Expired, hub.now, 0);
+    hub.now += Duration::from_secs(60);
+    hub.view.tick(hub.now);
+    hub.settle();
+    let anew = hub.opened.pop().unwrap();
+    assert_eq!(anew.from, None);
+    let before = hub.written.len();
+    hub.state(anew.stream, &[], 1010);
+    // The hub is killed when it has written what is gone, but not how far the set was read.
+    assert!(hub.written.len() > before);
+    hub.written.truncate(before + 1);
+    let mut hub = hub.killed();
+    let watch = hub.watch("kubelet", "1000");
+    assert!(matches!(watch, Answer::WatchError(status) if status.code == 410));
+}
