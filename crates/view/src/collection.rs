@@ -187,21 +187,27 @@ impl Collection {
         }
         let overlaid = self.id.is_overlaid();
         let entry = self.entries.entry(key.clone()).or_default();
+        let mut ahead = None;
         if !overlaid {
             let newer = entry.over.as_ref().and_then(|over| over.ahead).is_some_and(|ahead| ahead > rv);
             let known = entry.cloud.as_ref().map_or(&object.header, |cloud| &cloud.header);
             let read = |mark: &Mark| is_read(mark, &object.header) || is_read(mark, known);
             let in_order = from == From::Stream || !self.marks.iter().any(read);
             match (newer, in_order) {
-                (true, _) => return false,
+                (true, false) => return false,
                 (false, false) => {
                     self.put_ahead(out, key, object, rv);
                     return true;
                 }
+                // What is newer stays over it: in between, whoever has this version from the cloud is told what follows.
+                (true, true) => ahead = entry.over.take(),
                 (false, true) => entry.over = None,
             }
         }
-        self.put_cloud(out, key, object);
+        self.put_cloud(out, key.clone(), object);
+        if let Some(entry) = self.entries.get_mut(&key).filter(|_| ahead.is_some()) {
+            entry.over = ahead;
+        }
         true
     }
 

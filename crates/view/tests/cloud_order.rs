@@ -201,6 +201,20 @@ fn p4_what_was_written_is_read_on_when_a_set_that_it_is_not_in_has_caught_up() {
 }
 
 #[test]
+fn p4_who_has_a_version_from_the_cloud_that_an_answer_has_overtaken_is_told_what_follows_it() {
+    let mut hub = Hub::new();
+    let stream = hub.follow("kubelet");
+    hub.state(stream, &[], 1000);
+    hub.view.granted(&Identity::new("proxy"), &services(), &scope("proxy"));
+    hub.view.wrote(&services(), service("x", "u1", 1006, true));
+    // It has x from a list of the cloud.
+    let proxy = hub.watch("proxy", "1003");
+    hub.changed(stream, Change::Added, service("x", "u1", 1002, false));
+    hub.changed(stream, Change::Modified, service("x", "u1", 1006, true));
+    assert_eq!(hub.told(&proxy), ["Deleted a/x 1006"]);
+}
+
+#[test]
 fn p4_the_next_hub_knows_by_when_something_was_found_missing() {
     let mut hub = Hub::new();
     let stream = hub.follow("kubelet");
