@@ -149,9 +149,7 @@ impl Collection {
         if self.id.is_overlaid() {
             return Shown::view(self.sequence.last());
         }
-        let mark = self.marks.covering(scope);
-        let position = mark.and_then(|mark| mark.position).map(Shown::cloud);
-        position.max(mark.map(|mark| mark.since)).unwrap_or(Shown::stored(0))
+        self.marks.covering(scope).map_or(Shown::stored(0), Mark::told)
     }
 
     /// Up to which version a set may be told; `None` where whatever is known may be.
@@ -159,18 +157,36 @@ impl Collection {
         (!self.id.is_overlaid()).then(|| self.current(scope))
     }
 
-    /// Up to which version some watchers have been told everything about objects like these.
-    pub fn told(&self, headers: &[&Header], left: &[Scope], leaves: Option<&Scope>) -> Option<Shown> {
+    /// Up to which version some watchers have been told everything about an object that was this and left these sets.
+    pub fn told(&self, header: &Header, left: &[Scope]) -> Option<Shown> {
         let has_left = |mark: &Mark| left.iter().any(|left| mark.scope.is_within(left));
-        let hears = |mark: &Mark| leaves.is_none_or(|leaves| mark.scope.is_within(leaves)) && !has_left(mark);
-        let sees = |mark: &&Mark| headers.iter().any(|header| is_read(mark, header)) && hears(mark);
-        let up_to = |mark: &Mark| mark.position.map(Shown::cloud).max(Some(mark.since));
-        self.marks.iter().filter(sees).filter_map(up_to).max()
+        let sees = |mark: &&Mark| is_read(mark, header) && !has_left(mark);
+        self.marks.iter().filter(sees).map(Mark::told).max()
     }
 
     /// The sets that an object has left.
     pub fn left(&self, key: &Key) -> &[Scope] {
         self.entries.get(key).map_or(&[], |entry| &entry.left)
+    }
+
+    /// Those of them that were read further than what is known of the object: only newer news of it can be in them.
+    pub fn still_left(&self, key: &Key) -> Vec<Scope> {
+        let entry = self.entries.get(key).filter(|entry| entry.epoch == self.epoch);
+        let Some(cloud) = entry.and_then(|entry| entry.cloud.as_ref()) else { return Vec::new() };
+        let is_passed = |scope: &&Scope| {
+            let mark = self.marks.find(scope, Asked::Set);
+            mark.is_some_and(|mark| mark.complete && mark.position >= Some(cloud.header.rv))
+        };
+        self.left(key).iter().filter(is_passed).cloned().collect()
+    }
+
+    /// Sets that were read further than this and do not have it: it has left them since, or its name is another's.
+    fn has_left(&self, object: &Object, before: Option<&Object>, left: &[Scope]) -> Vec<Scope> {
+        let passed = |mark: &&Mark| mark.position >= Some(object.header.rv) && is_read(mark, &object.header);
+        let is_out = |scope: &Scope| left.iter().any(|left| scope.is_within(left));
+        let had = |scope: &Scope| before.is_some_and(|before| scope.takes(&before.header)) && !is_out(scope);
+        let new = |scope: &Scope| !had(scope) && !left.contains(scope);
+        self.marks.iter().filter(passed).map(|mark| &mark.scope).filter(|scope| new(scope)).cloned().collect()
     }
 
     pub fn saw(&mut self, rv: CloudRv) {
@@ -232,8 +248,10 @@ impl Collection {
 
     /// The cloud has this object now.
     fn put_cloud(&mut self, out: &mut Outlet, key: Key, object: Object) {
+        let before = self.entries.get(&key).and_then(Entry::visible).cloned();
+        let hidden = self.has_left(&object, before.as_ref(), self.left(&key));
         let Some(entry) = self.entries.get_mut(&key) else { return };
-        let before = entry.visible().cloned();
+        entry.left.extend(hidden);
         let cloud = entry.cloud.replace(object.clone());
         entry.epoch = self.epoch;
         if let Some(over) = &entry.over {
@@ -259,7 +277,7 @@ impl Collection {
 
     /// Another object has taken the name: the old one is gone first.
     fn show_replaced(&mut self, out: &mut Outlet, key: &Key, old: &Object, by: CloudRv) {
-        let told = self.told(&[&old.header], self.left(key), None);
+        let told = self.told(&old.header, self.left(key));
         // Gone just before the new one came.
         let rv = CloudRv::stored(by.get() - 1).unwrap_or(by);
         let deletion = Deletion { rv, last: None, leaves: None, found_missing: Some(told) };
@@ -282,6 +300,7 @@ impl Collection {
         let Some(cloud) = entry.cloud.clone() else { return false };
         let newer = entry.epoch == self.epoch && cloud.header.rv >= deletion.rv;
         if newer || deletion.last.as_ref().is_some_and(|last| !last.is_same(&cloud)) {
+            self.show_passed(out, key, &cloud, deletion);
             return false;
         }
         if let Some(scope) = &deletion.leaves

@@ -40,6 +40,8 @@ pub struct Event {
     pub(crate) old: Option<Arc<Header>>,
     /// Sets that it had left before, though that does not show in its header.
     pub(crate) left: Vec<Scope>,
+    /// Those of them that it is still not in.
+    pub(crate) hidden: Vec<Scope>,
     /// Where the object is not gone: the set that it left.
     pub(crate) leaves: Option<Scope>,
     /// The object now.
@@ -59,10 +61,21 @@ pub(crate) struct Draft {
     pub until: Option<Shown>,
     pub old: Option<Arc<Header>>,
     pub left: Vec<Scope>,
+    pub hidden: Vec<Scope>,
     pub leaves: Option<Scope>,
     pub new: Option<Object>,
     pub gone: Option<Object>,
     pub barrier: Barrier,
+}
+
+impl Draft {
+    /// Whether watchers of this scope, or of a part of it, are told.
+    pub fn concerns(&self, scope: &Scope) -> bool {
+        let is_out = |sets: &[Scope]| sets.iter().any(|set| scope.is_within(set));
+        let was = self.old.as_ref().is_some_and(|old| scope.takes(old)) && !is_out(&self.left);
+        let is = self.new.as_ref().is_some_and(|new| scope.takes(&new.header)) && !is_out(&self.hidden);
+        (was || is) && self.leaves.as_ref().is_none_or(|leaves| scope.is_within(leaves))
+    }
 }
 
 impl Event {
@@ -71,9 +84,9 @@ impl Event {
         if self.leaves.as_ref().is_some_and(|leaves| !scope.is_within(leaves)) {
             return None;
         }
-        let had_left = self.left.iter().any(|left| scope.is_within(left));
-        let was = !had_left && self.old.as_ref().is_some_and(|old| scope.takes(old));
-        let is = self.new.as_ref().is_some_and(|new| scope.takes(&new.header));
+        let is_out = |sets: &[Scope]| sets.iter().any(|set| scope.is_within(set));
+        let was = self.old.as_ref().is_some_and(|old| scope.takes(old)) && !is_out(&self.left);
+        let is = self.new.as_ref().is_some_and(|new| scope.takes(&new.header)) && !is_out(&self.hidden);
         match (was, is) {
             (false, false) => None,
             (false, true) => Some(Change::Added),
@@ -154,10 +167,10 @@ impl History {
 
     /// Adds a change behind those that were told up to a version; returns its index.
     pub fn push(&mut self, draft: Draft, told: Option<Shown>, limits: Limits) -> u64 {
-        let Draft { key, shown, until, old, left, leaves, new, gone, barrier } = draft;
+        let Draft { key, shown, until, old, left, hidden, leaves, new, gone, barrier } = draft;
         let (index, frames) = (self.head, Default::default());
         let place = (told.map_or(shown, |told| told.max(shown)), index);
-        let event = Event { index, key, shown, until, old, left, leaves, new, gone, barrier, frames };
+        let event = Event { index, key, shown, until, old, left, hidden, leaves, new, gone, barrier, frames };
         self.head += 1;
         self.bytes += event.weight();
         self.events.insert(place, Arc::new(event));
@@ -193,6 +206,11 @@ impl History {
             return Err(Forgotten);
         }
         Ok(self.events.range(place..).next().map(|(place, event)| (*place, event)))
+    }
+
+    /// The events at a place and behind it.
+    pub fn from(&self, place: Place) -> impl Iterator<Item = &Event> {
+        self.events.range(place..).map(|(_, event)| &**event)
     }
 
     /// The place of the first change that a client at this version has not seen; `Err` if such a change is not kept any

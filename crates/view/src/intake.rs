@@ -83,7 +83,7 @@ impl Collection {
     /// Up to which version watchers who see an object have been told everything.
     fn told_up_to(&self, key: &Key) -> Option<Shown> {
         let entry = self.entries.get(key)?;
-        self.told(&[&entry.cloud.as_ref().or(entry.newest())?.header], &entry.left, None)
+        self.told(&entry.cloud.as_ref().or(entry.newest())?.header, &entry.left)
     }
 
     /// An object that took the name of another: the other one is gone first.
@@ -102,8 +102,10 @@ impl Collection {
     fn mark_complete(&mut self, out: &mut Outlet, scope: &Scope, rv: CloudRv) {
         self.number_empty(out, rv);
         let now = if self.id.is_overlaid() { Shown::view(self.sequence.last()) } else { Shown::cloud(rv) };
+        let excludes = self.entries.values().any(|entry| entry.left.contains(scope));
         let mark = self.marks.entry(scope, Asked::Set);
         let before = mark.clone();
+        mark.excludes = excludes;
         // Changes while nobody kept count of them cannot be told to anybody.
         let unbroken = mark.complete && mark.position.is_some();
         if !(unbroken || mark.complete && self.id.is_overlaid()) {
@@ -112,7 +114,8 @@ impl Collection {
         }
         (mark.complete, mark.position) = (true, mark.position.max(Some(rv)));
         // Where only the position moved, the next bookmark will do: what comes twice is known by its version.
-        if !before.complete || before.position.is_none() || before.since != mark.since {
+        let is_same = before.since == mark.since && before.excludes == excludes;
+        if !before.complete || before.position.is_none() || !is_same {
             self.store_mark(out, scope, Asked::Set);
         }
         // What is part of it was read with it.

@@ -52,6 +52,13 @@ pub struct Mark {
     pub readers: BTreeSet<Identity>,
 }
 
+impl Mark {
+    /// Up to which version of the cloud the set's clients are told everything, where versions are the cloud's.
+    pub(crate) fn told(&self) -> Shown {
+        self.position.map_or(self.since, |position| self.since.max(Shown::cloud(position)))
+    }
+}
+
 /// The marks of a resource.
 #[derive(Debug, Default)]
 pub(crate) struct Marks(Vec<Mark>);

@@ -204,10 +204,34 @@ impl Collection {
                 (mark.complete, mark.position) = (false, None);
             }
         }
+        if self.marks.iter().any(|mark| mark.excludes) && !self.unnumbered {
+            self.forget_left(out);
+        }
         self.forget_lost(out, lost);
         for key in unshown {
             // Something lay over it that is not laid yet; without it, it is shown under a number of its own.
             self.lay(out, &key, None);
+        }
+    }
+
+    /// Which objects had left a set without saying so is forgotten, and they are shown in it again: whoever was told that
+    /// they left reads everything anew.
+    fn forget_left(&mut self, out: &mut Outlet) {
+        if self.id.is_overlaid() {
+            let next = self.number(out);
+            self.barrier.merge(self.sequence.barrier(&out.progress));
+            self.history.raise_floor(next);
+            return;
+        }
+        let told = self.marks.iter().map(|mark| mark.since).chain(self.seen.map(Shown::cloud)).max();
+        let next = told.map_or(Shown::FIRST, Shown::next);
+        let mut sets = Vec::new();
+        for mark in self.marks.iter_mut().filter(|mark| mark.complete) {
+            mark.since = next;
+            sets.push((mark.scope.clone(), mark.asked));
+        }
+        for (scope, asked) in sets {
+            self.store_mark(out, &scope, asked);
         }
     }
 
@@ -235,6 +259,9 @@ impl Collection {
 
     fn load_marks(&mut self, marks: Vec<(u64, Mark)>) {
         for (epoch, mut mark) in marks {
+            if let Some(position) = mark.position.filter(|_| epoch == self.epoch) {
+                self.saw(position);
+            }
             if epoch != self.epoch || mark.excludes {
                 mark.position = None;
             }
@@ -254,9 +281,6 @@ impl Collection {
                 let highest = objects.chain(mark.position).map(Shown::cloud).chain(tombs).max();
                 // A client that has seen the last thing that was shown has missed nothing; any other may have.
                 mark.since = mark.since.max(highest.unwrap_or(mark.since));
-            }
-            if let Some(position) = mark.position {
-                self.saw(position);
             }
             *self.marks.entry(&mark.scope, mark.asked) = mark.clone();
         }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use wire::Encoding;
 
-use crate::collection::Collection;
+use crate::collection::{Collection, Deletion};
 use crate::decode::numbered;
 use crate::effect::Trouble;
 use crate::history::Draft;
+use crate::mark::{Asked, Mark};
 use crate::object::{Body, Header, Object};
 use crate::outlet::{Outlet, Underway};
 use crate::persist::{Barrier, Record};
@@ -75,30 +76,74 @@ impl Collection {
         leaves: Option<Scope>,
     ) {
         barrier.merge(self.sequence.barrier(&out.progress));
-        self.barrier.merge(barrier);
         let gone = gone.map(|gone| numbered(gone, shown));
         let old = old.map(|old| Arc::clone(&old.header));
-        let entry = self.entries.get_mut(key);
-        let left = match (&leaves, entry) {
-            (None, Some(entry)) => std::mem::take(&mut entry.left),
-            _ => Vec::new(),
-        };
         let stays = leaves.is_some();
-        let mut told = None;
-        let mut until = until;
-        if !self.id.is_overlaid() {
-            let headers: Vec<&Header> =
-                old.as_deref().into_iter().chain(new.as_ref().map(|new| &*new.header)).collect();
-            told = self.told(&headers, &left, leaves.as_ref());
-            if let Some(told) = told.filter(|told| *told >= shown) {
-                until = until.max(Some(told.next()));
-            }
+        let left = self.left(key).to_vec();
+        let hidden = if stays { left.clone() } else { self.still_left(key) };
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.left.clone_from(&hidden);
         }
-        let draft = Draft { key: key.clone(), shown, until, old, left, leaves, new, gone, barrier };
+        let mut draft =
+            Draft { key: key.clone(), shown, until, old, left, hidden, leaves, new, gone, barrier };
+        let told = if self.id.is_overlaid() { None } else { self.place(out, &mut draft) };
+        self.barrier.merge(draft.barrier);
         let index = self.history.push(draft, told, out.limits);
         if let Some(entry) = self.entries.get_mut(key).filter(|_| !stays) {
             (entry.shown, entry.stamp) = (Some(shown), index + 1);
         }
+    }
+
+    /// Up to which version watchers were told everything that comes before a change.
+    ///
+    /// Where that is not before the change (a hub that started anew gives its clients the version of the last thing that the
+    /// logs have, though the set of some was not read so far), it is told under the next version, and whoever has one from
+    /// before begins anew.
+    fn place(&mut self, out: &mut Outlet, draft: &mut Draft) -> Option<Shown> {
+        let is_read =
+            |mark: &&mut Mark| mark.asked == Asked::Set && mark.complete && draft.concerns(&mark.scope);
+        let told = self.marks.iter_mut().filter(is_read).map(|mark| mark.told()).max()?;
+        if told < draft.until.unwrap_or(draft.shown) {
+            return Some(told);
+        }
+        let next = told.next();
+        let mut scopes = Vec::new();
+        for mark in self.marks.iter_mut().filter(is_read) {
+            mark.since = next;
+            scopes.push(mark.scope.clone());
+        }
+        for scope in scopes {
+            draft.barrier.merge(self.store_mark(out, &scope, Asked::Set));
+        }
+        draft.until = Some(next);
+        Some(next)
+    }
+
+    /// A stream tells of an end that another is past: of those who go on from a version that the cloud gave them, some have what
+    /// ended there. That it came is not told.
+    pub(crate) fn show_passed(&mut self, out: &mut Outlet, key: &Key, now: &Object, by: Deletion) {
+        let Some(last) = by.last.filter(|last| last.bytes().is_some()) else { return };
+        let is_in = |scope: &Scope| now.is_same(&last) && scope.takes(&now.header);
+        let is_of_epoch = self.entries.get(key).is_some_and(|entry| entry.epoch == self.epoch);
+        if self.id.is_overlaid() || !is_of_epoch || is_in(by.leaves.as_ref().unwrap_or(&Scope::default())) {
+            return;
+        }
+        let past = |mark: &&Mark| mark.asked == Asked::Set && mark.told() >= Shown::cloud(by.rv);
+        let left = self.marks.iter().filter(past).map(|mark| mark.scope.clone()).collect();
+        let (old, shown) = (Some(Arc::clone(&last.header)), Shown::cloud(by.rv));
+        let draft = Draft {
+            key: key.clone(),
+            shown,
+            until: None,
+            old,
+            left,
+            hidden: Vec::new(),
+            leaves: by.leaves,
+            new: None,
+            gone: Some(numbered(last, shown)),
+            barrier: Barrier::default(),
+        };
+        self.history.push(draft, None, out.limits);
     }
 
     /// The next view RV.

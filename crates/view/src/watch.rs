@@ -275,6 +275,9 @@ impl Teller<'_> {
                 Err(_) => return Next::End,
             };
             if limit.is_some_and(|limit| at.0 > limit) {
+                if self.watcher.end_due && self.is_hidden(at, start) {
+                    return Next::End;
+                }
                 self.collection.held = true;
                 return self.caught_up(now);
             }
@@ -292,6 +295,13 @@ impl Teller<'_> {
             }
             self.frames.push(Frame::Event(event, change));
         }
+    }
+
+    /// Whether something that changed while the state was told was left out of it, and may not be told yet: another stream is
+    /// ahead. The state has no end without it; the client begins once more, with what there is then.
+    fn is_hidden(&self, from: Place, start: u64) -> bool {
+        let concerns = |event: &Event| event.index >= start && event.change_in(&self.watcher.scope).is_some();
+        self.collection.history.from(from).any(concerns)
     }
 
     fn expire(&mut self) -> Next {

@@ -201,6 +201,50 @@ fn p4_what_was_written_is_read_on_when_a_set_that_it_is_not_in_has_caught_up() {
 }
 
 #[test]
+fn p4_what_a_slower_stream_brings_is_told_in_order_and_not_to_those_who_are_past_it() {
+    let (mut hub, fast) = with_a_slow_kubelet(&[]);
+    let kubelet = hub.watch("kubelet", "1000");
+    let proxy = hub.watch("proxy", "1000");
+    hub.settle();
+    let slow = hub.opened.pop().unwrap().stream;
+    hub.view.opened(slow);
+    hub.view.bookmark(fast, rv(1010));
+    hub.changed(slow, Change::Added, service("x", "u1", 1004, false));
+    hub.changed(slow, Change::Modified, service("x", "u1", 1006, true));
+    hub.view.bookmark(slow, rv(1010));
+    assert_eq!(hub.told(&kubelet), ["Added a/x 1004", "Modified a/x 1006"]);
+    assert_eq!(hub.told(&proxy), [""; 0]);
+}
+
+#[test]
+fn p4_what_the_next_hub_hears_late_is_told_once_and_behind_what_it_has_told() {
+    let mut hub = Hub::new();
+    let stream = hub.follow("proxy");
+    hub.state(stream, &[], 1000);
+    // Nobody follows a set that this is in.
+    hub.view.took_object(&Identity::new("kubelet"), &services(), service("z", "u9", 1050, true));
+    hub.settle();
+    let mut hub = hub.killed();
+    let watch = hub.watch("proxy", "");
+    assert_eq!(hub.told(&watch), ["bookmark 1050"]);
+    hub.view.link(true, hub.now, 0);
+    hub.watch("proxy", "1050");
+    hub.settle();
+    let open = hub.opened.pop().unwrap();
+    assert_eq!(open.from, Some(rv(1000)));
+    hub.view.opened(open.stream);
+    hub.changed(open.stream, Change::Added, service("y", "u1", 1004, false));
+    hub.changed(open.stream, Change::Modified, service("y", "u1", 1007, false));
+    assert_eq!(hub.told(&watch), ["Added a/y 1004", "Modified a/y 1007"]);
+    let behind = hub.watch("proxy", "1050");
+    assert!(matches!(behind, Answer::WatchError(status) if status.code == 410));
+    let anew = hub.watch("proxy", "");
+    assert_eq!(hub.told(&anew), ["a/y 1007", "bookmark 1052"]);
+    let on = hub.watch("proxy", "1052");
+    assert_eq!(hub.told(&on), [""; 0]);
+}
+
+#[test]
 fn p4_who_has_a_version_from_the_cloud_that_an_answer_has_overtaken_is_told_what_follows_it() {
     let mut hub = Hub::new();
     let stream = hub.follow("kubelet");
@@ -212,6 +256,19 @@ fn p4_who_has_a_version_from_the_cloud_that_an_answer_has_overtaken_is_told_what
     hub.changed(stream, Change::Added, service("x", "u1", 1002, false));
     hub.changed(stream, Change::Modified, service("x", "u1", 1006, true));
     assert_eq!(hub.told(&proxy), ["Deleted a/x 1006"]);
+}
+
+#[test]
+fn p4_a_state_does_not_end_without_what_changed_while_it_was_told() {
+    let (mut hub, fast) = with_a_slow_kubelet(&[service("x", "u1", 900, false)]);
+    hub.view.link(false, hub.now, 0);
+    let kubelet = hub.watch("kubelet", "");
+    hub.view.link(true, hub.now, 0);
+    hub.changed(fast, Change::Modified, service("x", "u1", 1005, false));
+    assert_eq!(hub.told(&kubelet), [""; 0]);
+    hub.view.link(false, hub.now, 0);
+    let again = hub.watch("kubelet", "");
+    assert_eq!(hub.told(&again), ["a/x 1005", "bookmark 1000"]);
 }
 
 #[test]
@@ -233,4 +290,23 @@ fn p4_the_next_hub_knows_by_when_something_was_found_missing() {
     let mut hub = hub.killed();
     let watch = hub.watch("kubelet", "1000");
     assert!(matches!(watch, Answer::WatchError(status) if status.code == 410));
+}
+
+#[test]
+fn p6_the_end_of_what_a_client_has_from_the_cloud_is_told_where_another_stream_is_past_it() {
+    let (mut hub, fast) = with_a_slow_kubelet(&[]);
+    hub.changed(fast, Change::Added, service("x", "u2", 1009, false));
+    hub.view.bookmark(fast, rv(1010));
+    // It has u1 from a list of the cloud.
+    let kubelet = hub.watch("kubelet", "1005");
+    let proxy = hub.watch("proxy", "1000");
+    assert_eq!(hub.told(&proxy), ["Added a/x 1009"]);
+    hub.settle();
+    let slow = hub.opened.pop().unwrap().stream;
+    hub.view.opened(slow);
+    hub.changed(slow, Change::Added, service("x", "u1", 1004, false));
+    hub.changed(slow, Change::Deleted, service("x", "u1", 1007, false));
+    hub.changed(slow, Change::Added, service("x", "u2", 1009, false));
+    assert_eq!(hub.told(&kubelet), ["Deleted a/x 1007", "Added a/x 1009"]);
+    assert_eq!(hub.told(&proxy), [""; 0]);
 }

@@ -559,3 +559,27 @@ fn p6_who_has_not_heard_of_an_end_before_the_cloud_was_restored_begins_anew_at_t
     hub.settle();
     assert_eq!(code(&next_hub(&hub.written).watch(&before)), 410);
 }
+
+#[test]
+fn p6_who_was_told_that_a_pod_has_left_begins_anew_where_that_is_forgotten() {
+    let (mut hub, _) = Hub::with(&[pod("x", "u1", 900, "Running")]);
+    let running = ListOptions {
+        watch: true,
+        field_selector: "status.phase!=Succeeded".parse().unwrap(),
+        ..ListOptions::default()
+    };
+    let (dns, scope) = (Identity::new("dns"), Scope::of("", &running));
+    hub.view.granted(&dns, &pods(), &scope);
+    hub.view.watch(Hub::ask(&dns, &pods()), "", &running);
+    hub.settle();
+    let stream = hub.opened.pop().unwrap().stream;
+    hub.view.opened(stream);
+    hub.view.initial(stream, pod("x", "u1", 900, "Running"));
+    hub.view.synced(stream, rv(1000));
+    hub.view.changed(stream, Change::Deleted, pod("x", "u1", 1001, "Running"));
+    hub.settle();
+    let options = ListOptions { resource_version: view_rv(&mut hub).to_string(), ..running };
+    let mut next = next_hub(&hub.written);
+    let answer = next.view.watch(Hub::ask(&dns, &pods()), "", &options);
+    assert_eq!(code(&answer), 410);
+}
