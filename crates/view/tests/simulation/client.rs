@@ -25,6 +25,8 @@ pub struct Client {
     state: Option<BTreeMap<Key, Got>>,
     /// The newest content of each object that it was shown.
     newest: BTreeMap<String, u64>,
+    /// The newest content of each object that it got by its name, or in a list of what is overlaid.
+    got: BTreeMap<String, u64>,
     pub relists: usize,
     /// The last view RV that a change in this watch had.
     last: u64,
@@ -47,6 +49,7 @@ impl Client {
             watch: None,
             state: None,
             newest: BTreeMap::new(),
+            got: BTreeMap::new(),
             relists: 0,
             last: 0,
             anew: false,
@@ -77,6 +80,7 @@ impl Client {
     pub fn rest(&mut self) {
         if std::mem::take(&mut self.anew) {
             self.newest.clear();
+            self.got.clear();
         }
     }
 
@@ -143,6 +147,9 @@ impl Client {
     pub fn listed(&mut self, items: Vec<Got>, rv: u64) -> Check {
         for item in &items {
             self.is_newest(item)?;
+            if self.resource.is_overlaid() {
+                self.read(&self.resource.clone(), item)?;
+            }
         }
         self.store = items.into_iter().map(|item| (item.key.clone(), item)).collect();
         (self.rv, self.synced, self.outlived) = (Some(rv), true, false);
@@ -155,6 +162,18 @@ impl Client {
             return broken("older", format!("{} was shown {got:?} after {newest}", self.who.as_str()));
         }
         *newest = got.content;
+        Ok(())
+    }
+
+    /// It got an object by its name. Its watch may be behind that, for it is told one thing after the other.
+    pub fn read(&mut self, resource: &ResourceId, got: &Got) -> Check {
+        let own = resource.is_overlaid() && *resource == self.resource;
+        let told = self.newest.get(&got.uid).filter(|_| own).copied();
+        let before = self.got.get(&got.uid).copied().max(told).unwrap_or_default();
+        if got.content < before && !self.anew {
+            return broken("older", format!("{} got {got:?} after {before}", self.who.as_str()));
+        }
+        self.got.insert(got.uid.clone(), got.content);
         Ok(())
     }
 

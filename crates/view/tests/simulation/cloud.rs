@@ -110,6 +110,10 @@ impl Cloud {
         self.backup = Some((self.revision, self.things.clone()));
     }
 
+    pub fn has_backup(&self) -> bool {
+        self.backup.is_some()
+    }
+
     /// Etcd is restored from the last backup; the API servers start anew. Whether there was one.
     pub fn restore(&mut self) -> bool {
         let Some((revision, things)) = self.backup.take() else { return false };

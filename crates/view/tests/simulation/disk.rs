@@ -69,9 +69,8 @@ impl Disk {
     /// The writer writes some of what it was handed out, and may flush.
     pub fn work(&self, view: &mut View, log: Log, writes: usize, flush: bool) {
         for _ in 0..writes {
-            if let Some(number) = self.with(log, OneLog::write_next) {
-                view.written(log, number);
-            }
+            let Some(number) = self.with(log, OneLog::write_next) else { break };
+            view.written(log, number);
         }
         if flush {
             view.flushed(log, self.with(log, OneLog::flush));

@@ -37,6 +37,8 @@ pub struct Hub {
     pub feeds: BTreeMap<StreamId, Feed>,
     pub sabotage: Sabotage,
     pub young: bool,
+    /// Streams whose empty state was not believed.
+    pub doubted: Vec<StreamId>,
 }
 
 pub fn rv(number: u64) -> CloudRv {
@@ -47,7 +49,7 @@ impl Hub {
     pub fn start(disk: Disk, sabotage: Sabotage, limits: Limits) -> Hub {
         let mut view = View::new("n1", limits, Box::new(disk.clone()));
         disk.load(&mut view, sabotage == Sabotage::LosesSilently);
-        Hub { view, disk, feeds: BTreeMap::new(), sabotage, young: false }
+        Hub { view, disk, feeds: BTreeMap::new(), sabotage, young: false, doubted: Vec::new() }
     }
 
     /// Carries out what the view wants; at most `most` of it, and the rest is lost with the hub.
@@ -75,6 +77,14 @@ impl Hub {
                 }
                 Effect::Report(Trouble::CloudTooYoung { resource, issued }) if !self.young => {
                     return broken("young", format!("{issued} of {resource} is above the cloud"));
+                }
+                Effect::Report(Trouble::EmptyNotBelieved { resource, scope, identity }) => {
+                    let of = |feed: &Feed| {
+                        feed.open.resource == resource
+                            && feed.open.scope == scope
+                            && feed.open.identity == identity
+                    };
+                    self.doubted.extend(self.feeds.iter().filter(|(_, feed)| of(feed)).map(|(id, _)| *id));
                 }
                 Effect::Report(Trouble::BadRecord { key }) => return broken("record", key),
                 _ => {}
