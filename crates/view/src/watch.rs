@@ -288,7 +288,8 @@ impl Teller<'_> {
                 return Next::More;
             }
             place = (at.0, at.1 + 1);
-            let told = event.index < start || self.watcher.from.is_some_and(|from| !event.is_after(from));
+            let told =
+                event.index < start || self.watcher.from.map_or(event.passed, |from| !event.is_after(from));
             let Some(change) = event.change_in(&self.watcher.scope).filter(|_| !told) else { continue };
             if event.object(change).is_none() {
                 return self.expire();

@@ -297,10 +297,15 @@ fn p6_the_end_of_what_a_client_has_from_the_cloud_is_told_where_another_stream_i
     let (mut hub, fast) = with_a_slow_kubelet(&[]);
     hub.changed(fast, Change::Added, service("x", "u2", 1009, false));
     hub.view.bookmark(fast, rv(1010));
+    hub.settle();
     // It has u1 from a list of the cloud.
     let kubelet = hub.watch("kubelet", "1005");
     let proxy = hub.watch("proxy", "1000");
     assert_eq!(hub.told(&proxy), ["Added a/x 1009"]);
+    hub.view.link(false, hub.now, 0);
+    let beginner = hub.watch("kubelet", "");
+    assert_eq!(hub.told(&beginner), ["a/x 1009", "bookmark 1000"]);
+    hub.view.link(true, hub.now, 0);
     hub.settle();
     let slow = hub.opened.pop().unwrap().stream;
     hub.view.opened(slow);
@@ -308,5 +313,6 @@ fn p6_the_end_of_what_a_client_has_from_the_cloud_is_told_where_another_stream_i
     hub.changed(slow, Change::Deleted, service("x", "u1", 1007, false));
     hub.changed(slow, Change::Added, service("x", "u2", 1009, false));
     assert_eq!(hub.told(&kubelet), ["Deleted a/x 1007", "Added a/x 1009"]);
+    assert_eq!(hub.told(&beginner), [""; 0]);
     assert_eq!(hub.told(&proxy), [""; 0]);
 }
