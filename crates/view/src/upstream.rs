@@ -21,7 +21,7 @@ const LINGER: Duration = Duration::from_secs(300);
 /// Streams are taken up again at a random moment of so long a time after the link came back, and those of the pods that run here
 /// of a shorter one before that: a region's nodes come back as one, before one API server.
 const SPREAD: Duration = Duration::from_secs(15);
-const SPREAD_OF_PODS: Duration = Duration::from_secs(2);
+const SPREAD_OF_PODS: Duration = Duration::from_secs(4);
 /// How long a credential that the cloud did not take is not tried again: an API server that starts says 401 to tokens that it
 /// takes a moment later.
 const REFUSED: Duration = Duration::from_secs(60);

@@ -74,7 +74,7 @@ impl Gate {
         Gate { every, slack: every * (burst.max(1) - 1), due: Duration::ZERO }
     }
 
-    /// Lets through from now on so many in so long a time, but no fewer than `least` a second and no more than `rate`; a quarter
+    /// Lets through from now on so many in so long a time, but no fewer than `least` a second and no more than `rate`; an eighth
     /// of them at once, but no more than `burst`. It only grows quicker, or its work would never end.
     pub fn quicken(&mut self, (many, time): (usize, Duration), least: u32, rate: u32, burst: u32) {
         let second = Duration::from_secs(1);
@@ -82,7 +82,7 @@ impl Gate {
         let many = u32::try_from(many).unwrap_or(u32::MAX).max(1);
         let every = (time / many).clamp(quickest, slowest);
         if every < self.every {
-            (self.every, self.slack) = (every, every * ((many / 4).clamp(1, burst.max(1)) - 1));
+            (self.every, self.slack) = (every, every * ((many / 8).clamp(1, burst.max(1)) - 1));
         }
     }
 
@@ -150,8 +150,8 @@ mod tests {
             gate.quicken((more, Duration::from_secs(5)), 2, 20, 40);
             (5000..6000).filter(|ms| gate.pass(Duration::from_millis(*ms))).count()
         };
-        assert_eq!([passed(0, 0), passed(3, 0), passed(20, 0), passed(20, 3)], [2, 2, 8, 8]);
-        assert_eq!([passed(100, 0), passed(10_000, 0)], [44, 59]);
+        assert_eq!([passed(0, 0), passed(3, 0), passed(20, 0), passed(20, 3)], [2, 2, 5, 5]);
+        assert_eq!([passed(100, 0), passed(10_000, 0)], [31, 59]);
     }
 
     #[test]

@@ -119,15 +119,20 @@ fn busiest(times: &[u64]) -> usize {
 ///
 /// It did.
 pub fn busy(requests: &[Request], figures: &str) -> Result<String> {
-    let logged = requests.iter().filter(|request| request.code == Some(429)).count();
+    let logged: Vec<&Request> = requests.iter().filter(|request| request.code == Some(429)).collect();
+    let first: Vec<String> = logged
+        .iter()
+        .take(5)
+        .map(|request| format!("{} {} by {}", request.verb, request.uri, request.user))
+        .collect();
     let counted = figures.lines().filter(|line| {
         line.starts_with("apiserver_request_total{") && line.contains("code=\"429\"")
             || line.starts_with("apiserver_dropped_requests_total{") && !line.ends_with(" 0")
     });
     let counted: Vec<&str> = counted.collect();
-    match (logged, counted.as_slice()) {
+    match (logged.len(), counted.as_slice()) {
         (0, []) => Ok(format!("not one of {}", requests.len())),
-        (logged, counted) => bail!("{logged} in the log; {counted:?}"),
+        (logged, counted) => bail!("{logged} in the log, first {first:?}; {counted:?}"),
     }
 }
 
