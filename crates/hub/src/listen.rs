@@ -1,6 +1,9 @@
 //! The listeners of the Kubernetes API: TLS for everybody, HTTP/1.1 and 2.
 
+mod cork;
+
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,6 +24,7 @@ use crate::body::Body;
 use crate::clients::{Admitted, Clients};
 use crate::proxy::{Peer, Proxy};
 use crate::tls::H2;
+use cork::Corked;
 
 /// How long a client may take for its handshake, and for the head of a request.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -83,7 +87,7 @@ async fn connection(stream: TcpStream, admitted: Admitted, shared: Listening) {
     // A help only.
     let _ = stream.set_nodelay(true);
     let mut stopping = shared.stopping.clone();
-    let shaking = TlsAcceptor::from(shared.tls.clone()).accept(stream);
+    let shaking = TlsAcceptor::from(shared.tls.clone()).accept(Corked::new(stream));
     let shaken = tokio::select! {
         shaken = tokio::time::timeout(HANDSHAKE, shaking) => shaken,
         () = admitted.sent_away() => return,
@@ -99,8 +103,11 @@ async fn connection(stream: TcpStream, admitted: Admitted, shared: Listening) {
         tls.peer_certificates().unwrap_or_default().iter().map(|one| one.clone().into_owned()).collect();
     let h2 = tls.alpn_protocol() == Some(H2);
     let peer = Arc::new(Peer::new(chain, admitted));
+    let line = stream.get_ref().0.clone();
     let served =
         async { if h2 { http2(stream, &peer, &shared).await } else { http1(stream, &peer, &shared).await } };
+    let mut served = std::pin::pin!(served);
+    let served = poll_fn(|cx| line.say(|| served.as_mut().poll(cx)));
     let ended = tokio::select! {
         ended = served => ended,
         () = peer.admitted.sent_away() => return tracing::debug!("a stranger had to make room"),
@@ -138,7 +145,7 @@ async fn until_stopped<C: Future<Output = hyper::Result<()>>>(
     connection.await
 }
 
-async fn http2(stream: TlsStream<TcpStream>, peer: &Arc<Peer>, shared: &Listening) -> hyper::Result<()> {
+async fn http2(stream: TlsStream<Corked>, peer: &Arc<Peer>, shared: &Listening) -> hyper::Result<()> {
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
@@ -152,7 +159,7 @@ async fn http2(stream: TlsStream<TcpStream>, peer: &Arc<Peer>, shared: &Listenin
     until_stopped(connection, shared, |connection| connection.graceful_shutdown()).await
 }
 
-async fn http1(stream: TlsStream<TcpStream>, peer: &Arc<Peer>, shared: &Listening) -> hyper::Result<()> {
+async fn http1(stream: TlsStream<Corked>, peer: &Arc<Peer>, shared: &Listening) -> hyper::Result<()> {
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)

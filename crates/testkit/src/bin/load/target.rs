@@ -40,8 +40,13 @@ impl Target {
         for authority in CertificateDer::pem_file_iter(ca)? {
             roots.add(authority?)?;
         }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider)
+        // As Go's clients and servers prefer it: else a server that follows its client, and one that does not, would be compared
+        // with different ciphers.
+        let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+        provider
+            .cipher_suites
+            .sort_by_key(|suite| suite.suite() != rustls::CipherSuite::TLS13_AES_128_GCM_SHA256);
+        let config = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots);
         let (mut config, token) = match credential {
