@@ -34,6 +34,10 @@ pub struct Client {
     anew: bool,
     /// Whether the version it goes on from is one of a cloud that was restored since.
     outlived: bool,
+    /// Whether it has the cloud's own answer to a list, of a resource with the cloud's versions. The hub has that only under each
+    /// name until its stream gets there, and a hub that is killed meanwhile may know nothing of it: a list from what the
+    /// hub has may go back, as one of an API server may (resourceVersion 0: "any").
+    direct: bool,
 }
 
 impl Client {
@@ -54,6 +58,7 @@ impl Client {
             last: 0,
             anew: false,
             outlived: false,
+            direct: false,
         }
     }
 
@@ -131,6 +136,9 @@ impl Client {
         self.disconnected();
         self.relists += 1;
         (self.rv, self.synced, self.outlived) = (None, false, false);
+        if std::mem::take(&mut self.direct) {
+            self.newest.clear();
+        }
     }
 
     pub fn refused(&mut self, status: &Status) -> Check {
@@ -142,6 +150,13 @@ impl Client {
             }
             code => broken("code", format!("{} was refused with {code}", self.who.as_str())),
         }
+    }
+
+    /// The cloud itself answered its list.
+    pub fn listed_by_the_cloud(&mut self, items: Vec<Got>, rv: u64) -> Check {
+        self.listed(items, rv)?;
+        self.direct = true;
+        Ok(())
     }
 
     pub fn listed(&mut self, items: Vec<Got>, rv: u64) -> Check {
@@ -190,6 +205,7 @@ impl Client {
             Some(Change::Deleted) => store.remove(&got.key),
             _ => store.insert(got.key.clone(), got),
         };
+        self.direct &= self.state.is_some();
         self.rv = if self.state.is_some() { self.rv } else { Some(rv) };
         Ok(())
     }

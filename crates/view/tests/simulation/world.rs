@@ -440,7 +440,7 @@ impl World {
                         who.as_str(),
                         told.join(", ")
                     ));
-                    return self.clients[at].listed(items, revision);
+                    return self.clients[at].listed_by_the_cloud(items, revision);
                 }
                 let options = self.clients[at].list_options(true);
                 let ask = self.ask(&who, &resource, true);
