@@ -7,8 +7,9 @@ use wire::{ListOptions, Status};
 
 use crate::collection::Collection;
 use crate::decode::is_selectable;
-use crate::mark::Identity;
+use crate::mark::{Asked, Identity, Mark};
 use crate::object::Object;
+use crate::outlet::Outlet;
 use crate::persist::Barrier;
 use crate::resource::{Key, ResourceId};
 use crate::scope::Scope;
@@ -140,10 +141,15 @@ impl View {
             // It is followed for somebody else.
             return if online { Answer::Verify } else { unknown(ask, online) };
         }
+        let is_ahead = collection.is_ahead(&scope);
         match self.check_list_version(&ask, &scope, options) {
             Err(_) if online && !overlaid => Answer::Forward,
             Err(refusal) => Answer::Refuse(refusal),
-            Ok(()) => Answer::List(collection.listing(&scope)),
+            Ok(()) if online && is_ahead => Answer::Forward,
+            Ok(()) => {
+                self.catch_up(ask.resource, &scope);
+                Answer::List(self.collection(ask.resource).listing(&scope))
+            }
         }
     }
 
@@ -203,23 +209,29 @@ impl View {
         if !(ask.granted || known.is_some_and(|collection| collection.marks.grant_set(ask.who, &scope))) {
             return if self.online { Answer::Verify } else { Answer::Refuse(not_here(ask.resource)) };
         }
-        let known = self.collection(ask.resource).marks.counted_since(&scope);
+        let is_known = self.collection(ask.resource).marks.covering(&scope).is_some();
         self.wish(ask.resource, ask.who, &scope, ask.now);
         let with_state = options.send_initial_events == Some(true);
-        let Some(since) = known else {
+        if !is_known {
             return if self.online { Answer::Await } else { Answer::Refuse(not_here(ask.resource)) };
-        };
+        }
         // What is stale is not shown to somebody who begins while the cloud can be asked, unless it does not answer; and who
         // goes on need not begin anew twice.
         let is_unplaced = self.collections.get(ask.resource).is_some_and(|own| own.is_unplaced(&scope));
+        let own = self.collection(ask.resource);
+        let is_ahead = with_state && own.is_ahead(&scope);
+        own.held |= is_ahead;
         if (with_state || is_unplaced)
             && self.online
-            && !self.is_followed(ask.resource, &scope)
+            && (is_ahead || !self.is_followed(ask.resource, &scope))
             && !self.is_failing(ask.resource, &scope)
         {
             return Answer::Await;
         }
-        match self.begin(since, &scope, options, with_state, ask.resource) {
+        if is_ahead {
+            self.catch_up(ask.resource, &scope);
+        }
+        match self.begin(&scope, options, with_state, ask.resource) {
             Ok((phase, from)) => {
                 let id = WatcherId(self.next_watcher);
                 self.next_watcher += 1;
@@ -249,7 +261,6 @@ impl View {
     /// Where a watch begins, and which version its client has.
     fn begin(
         &self,
-        since: Shown,
         scope: &Scope,
         options: &ListOptions,
         with_state: bool,
@@ -273,10 +284,20 @@ impl View {
             return Ok((Phase::State { barrier, after, start, place: now }, None));
         }
         let Some(version) = version else { return Ok((Phase::History { place: now, start }, None)) };
-        let found = collection.history.after(version).ok().filter(|_| version >= since);
+        let is_counted = collection.marks.count(scope, version);
+        let found = collection.history.after(version).ok().filter(|_| is_counted);
         let found = found.ok_or_else(|| foreign(version, Some(current)))?;
         let place = found.map_or(now, |found| found.min(now));
         Ok((Phase::History { place, start: 0 }, Some(version)))
+    }
+
+    /// What is known ahead of a set's order is told now: nobody brings what comes before it.
+    fn catch_up(&mut self, resource: &ResourceId, scope: &Scope) {
+        if self.collections.get(resource).is_some_and(|own| own.is_ahead(scope)) {
+            self.change(resource, |collection, out| collection.catch_up(out, scope));
+            self.expire_skipped(resource);
+            self.wake_held(resource);
+        }
     }
 
     /// Whether a set is read from the cloud now: what is shown of it is what the cloud has, but for what is under way.
@@ -315,6 +336,28 @@ impl Collection {
     /// Whether a set must be read anew: what versions its clients have, other than the present one, is not known.
     fn is_unplaced(&self, scope: &Scope) -> bool {
         !self.id.is_overlaid() && self.marks.covering(scope).is_some_and(|mark| mark.position.is_none())
+    }
+
+    /// Whether something is known of a set that may not be told yet, since another stream is ahead of the one that reads it: whoever
+    /// is shown that, and goes on from the set's version, is told what was before it.
+    fn is_ahead(&self, scope: &Scope) -> bool {
+        let Some(limit) = self.told_limit(scope) else { return false };
+        self.history.from((limit.next(), 0)).any(|event| event.change_in(scope).is_some())
+    }
+
+    fn catch_up(&mut self, out: &mut Outlet, scope: &Scope) {
+        let Some(last) = self.history.last() else { return };
+        let covers =
+            |mark: &&mut Mark| mark.asked == Asked::Set && mark.complete && scope.is_within(&mark.scope);
+        let mut sets = Vec::new();
+        for mark in self.marks.iter_mut().filter(covers) {
+            mark.skipped = (mark.told(), last);
+            mark.since = mark.since.max(last);
+            sets.push(mark.scope.clone());
+        }
+        for scope in sets {
+            self.store_mark(out, &scope, Asked::Set);
+        }
     }
 
     fn listing(&self, scope: &Scope) -> Listing {

@@ -114,7 +114,7 @@ pub(crate) struct Collection {
     pub barrier: Barrier,
     /// Whether a watcher waits for the logs.
     pub blocked: bool,
-    /// Whether a watcher waits for its set to be read further.
+    /// Whether a watcher, or who would be one, waits for a set to be read further.
     pub held: bool,
     /// Names of which something is known ahead of the cloud's order.
     pub ahead: BTreeSet<Key>,
@@ -448,7 +448,7 @@ impl Collection {
         self.epoch += 1;
         self.seen = None;
         for mark in self.marks.iter_mut() {
-            mark.position = None;
+            (mark.position, mark.skipped) = (None, (Shown::stored(0), Shown::stored(0)));
             // What the tombs said is to be known to the next hub: whoever has not seen it begins anew. Where versions are
             // the cloud's it is the lowest one until the set is read anew: one from before would be above all that comes.
             let overlaid = self.id.is_overlaid();

@@ -44,8 +44,6 @@ pub struct Event {
     pub(crate) hidden: Vec<Scope>,
     /// Where the object is not gone: the set that it left.
     pub(crate) leaves: Option<Scope>,
-    /// Whether it is told when something newer was known already, for those alone who go on from a version.
-    pub(crate) passed: bool,
     /// The object now.
     pub(crate) new: Option<Object>,
     /// What a watcher is shown for whom the object is gone; `None` if its bytes are lost.
@@ -65,7 +63,6 @@ pub(crate) struct Draft {
     pub left: Vec<Scope>,
     pub hidden: Vec<Scope>,
     pub leaves: Option<Scope>,
-    pub passed: bool,
     pub new: Option<Object>,
     pub gone: Option<Object>,
     pub barrier: Barrier,
@@ -170,11 +167,10 @@ impl History {
 
     /// Adds a change behind those that were told up to a version; returns its index.
     pub fn push(&mut self, draft: Draft, told: Option<Shown>, limits: Limits) -> u64 {
-        let Draft { key, shown, until, old, left, hidden, leaves, passed, new, gone, barrier } = draft;
+        let Draft { key, shown, until, old, left, hidden, leaves, new, gone, barrier } = draft;
         let (index, frames) = (self.head, Default::default());
         let place = (told.map_or(shown, |told| told.max(shown)), index);
-        let event =
-            Event { index, key, shown, until, old, left, hidden, leaves, passed, new, gone, barrier, frames };
+        let event = Event { index, key, shown, until, old, left, hidden, leaves, new, gone, barrier, frames };
         self.head += 1;
         self.bytes += event.weight();
         self.events.insert(place, Arc::new(event));
@@ -210,6 +206,11 @@ impl History {
             return Err(Forgotten);
         }
         Ok(self.events.range(place..).next().map(|(place, event)| (*place, event)))
+    }
+
+    /// The version at which the last event stands.
+    pub fn last(&self) -> Option<Shown> {
+        self.events.last_key_value().map(|((version, _), _)| *version)
     }
 
     /// The events at a place and behind it.

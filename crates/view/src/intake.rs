@@ -103,6 +103,9 @@ impl Collection {
         self.number_empty(out, rv);
         let now = if self.id.is_overlaid() { Shown::view(self.sequence.last()) } else { Shown::cloud(rv) };
         let excludes = self.entries.values().any(|entry| entry.left.contains(scope));
+        // View RVs say nothing of what came in between: it is not told at all.
+        let (overlaid, read) = (self.id.is_overlaid(), Shown::cloud(rv));
+        let told = if overlaid { read } else { self.current(scope) };
         let mark = self.marks.entry(scope, Asked::Set);
         let before = mark.clone();
         mark.excludes = excludes;
@@ -112,7 +115,8 @@ impl Collection {
             // Who has read it meanwhile was given a version.
             mark.since = mark.since.max(now);
         }
-        (mark.complete, mark.position) = (true, mark.position.max(Some(rv)));
+        mark.complete = true;
+        mark.read_anew(rv, told);
         // Where only the position moved, the next bookmark will do: what comes twice is known by its version.
         let is_same = before.since == mark.since && before.excludes == excludes;
         if !before.complete || before.position.is_none() || !is_same {
@@ -120,7 +124,8 @@ impl Collection {
         }
         // What is part of it was read with it.
         for mark in self.marks.iter_mut().filter(|mark| mark.complete && mark.scope.is_within(scope)) {
-            mark.position = mark.position.max(Some(rv));
+            let told = if overlaid { read } else { mark.told() };
+            mark.read_anew(rv, told);
         }
     }
 

@@ -50,9 +50,24 @@ pub struct Mark {
     pub excludes: bool,
     /// To whom the cloud granted it.
     pub readers: BTreeSet<Identity>,
+    /// Between these versions it was not followed but read anew, where versions are the cloud's: of what came and went in between
+    /// nothing is known. Of several such times the last.
+    pub skipped: (Shown, Shown),
 }
 
 impl Mark {
+    /// Its state was read at this version; up to the other its clients had been told everything.
+    pub(crate) fn read_anew(&mut self, rv: CloudRv, told: Shown) {
+        if told < Shown::cloud(rv) {
+            self.skipped = (told, Shown::cloud(rv));
+        }
+        self.position = self.position.max(Some(rv));
+    }
+
+    fn skips(&self, version: Shown) -> bool {
+        self.skipped.0 < version && version < self.skipped.1
+    }
+
     /// Up to which version of the cloud the set's clients are told everything, where versions are the cloud's.
     pub(crate) fn told(&self) -> Shown {
         self.position.map_or(self.since, |position| self.since.max(Shown::cloud(position)))
@@ -95,6 +110,7 @@ impl Marks {
                 since,
                 excludes: false,
                 readers,
+                skipped: (since, since),
             });
             self.0.len() - 1
         });
@@ -109,10 +125,21 @@ impl Marks {
         self.0.iter().filter(covers).max_by_key(|mark| mark.position)
     }
 
-    /// From which version on every change of a set was counted.
-    pub fn counted_since(&self, scope: &Scope) -> Option<Shown> {
+    /// Whether a set was read anew when the cloud was past this version, and not up to there before.
+    pub fn skips(&self, scope: &Scope, version: Shown) -> bool {
+        self.0.iter().any(|mark| scope.is_within(&mark.scope) && mark.skips(version))
+    }
+
+    /// Whether every change of a set after this version was counted: by one of the marks that cover it, which has been followed
+    /// through whatever others skipped.
+    pub fn count(&self, scope: &Scope, version: Shown) -> bool {
         let covers = |mark: &&Mark| mark.asked == Asked::Set && mark.complete && scope.is_within(&mark.scope);
-        self.0.iter().filter(covers).map(|mark| mark.since).min()
+        let skipped = self.0.iter().filter(covers).filter(|mark| mark.skips(version));
+        let end = skipped.map(|mark| mark.skipped.1).max();
+        let counts = |mark: &Mark| {
+            version >= mark.since && !mark.skips(version) && end.is_none_or(|end| mark.told() >= end)
+        };
+        self.0.iter().filter(covers).any(counts)
     }
 
     /// Whether an object of this name would be known if there were one.

@@ -182,7 +182,8 @@ pub(crate) fn parse<'a>(key: &[u8], value: &'a [u8]) -> Option<(ResourceId, Cont
             }
             let (scope, since) = (Scope::from_text(rest)?, Shown::stored(since));
             let (complete, excludes, position) = (flags & 1 == 1, flags & 2 == 2, CloudRv::stored(position));
-            Content::Mark(epoch, Mark { scope, asked, complete, position, since, excludes, readers })
+            let skipped = (Shown::stored(0), Shown::stored(0));
+            Content::Mark(epoch, Mark { scope, asked, complete, position, since, excludes, readers, skipped })
         }
         's' => Content::Reserved(reader.number()?),
         _ => return None,
@@ -256,8 +257,16 @@ mod tests {
             Scope { namespace: "a".into(), labels: "x in (1,2),!y".parse().unwrap(), ..Scope::single(&key) };
         let readers = [Identity::new("kubelet"), Identity::new("sa:a:b")].into();
         let (position, since) = (Some(rv), Shown::stored(9));
-        let mark =
-            Mark { scope, asked: Asked::Single, complete: true, position, since, excludes: true, readers };
+        let mark = Mark {
+            scope,
+            asked: Asked::Single,
+            complete: true,
+            position,
+            since,
+            excludes: true,
+            readers,
+            skipped: (Shown::stored(0), Shown::stored(0)),
+        };
         let header = Header::new(key.clone(), "u", rv, false, [("l", "1")], [("spec.nodeName", "n")]);
         let tomb = Tombstone { header: Arc::new(header), rv, shown: since, dead: true };
         let cases = [

@@ -204,7 +204,15 @@ impl Collection {
                 (mark.complete, mark.position) = (false, None);
             }
         }
-        if self.marks.iter().any(|mark| mark.excludes) && !self.unnumbered {
+        let is_of = |kinds: &str| {
+            let kind = |key: &[u8]| record::parse_key(key).map(|(_, kind, _)| kind);
+            lost.iter().any(|(_, key, _)| kind(key).is_some_and(|kind| kinds.contains(kind)))
+        };
+        // What a mark that is lost excluded is not known.
+        let excludes = self.marks.iter().any(|mark| mark.excludes) || is_of("m");
+        if self.id.is_overlaid() && (excludes || doubtful || is_of("oat")) {
+            self.begin_anew(out);
+        } else if excludes {
             self.forget_left(out);
         }
         self.forget_lost(out, lost);
@@ -214,15 +222,20 @@ impl Collection {
         }
     }
 
-    /// Which objects had left a set without saying so is forgotten, and they are shown in it again: whoever was told that
-    /// they left reads everything anew.
-    fn forget_left(&mut self, out: &mut Outlet) {
-        if self.id.is_overlaid() {
+    /// Clients may have what nobody knows of any more, or may have been told of an end that is forgotten: all of them read
+    /// everything anew.
+    fn begin_anew(&mut self, out: &mut Outlet) {
+        // Where numbers were lost too, that is so in any case.
+        if !self.unnumbered {
             let next = self.number(out);
             self.barrier.merge(self.sequence.barrier(&out.progress));
             self.history.raise_floor(next);
-            return;
         }
+    }
+
+    /// Which objects had left a set without saying so is forgotten, and they are shown in it again: whoever was told that
+    /// they left reads everything anew.
+    fn forget_left(&mut self, out: &mut Outlet) {
         let told = self.marks.iter().map(|mark| mark.since).chain(self.seen.map(Shown::cloud)).max();
         let next = told.map_or(Shown::FIRST, Shown::next);
         let mut sets = Vec::new();

@@ -84,9 +84,8 @@ impl Collection {
         if let Some(entry) = self.entries.get_mut(key) {
             entry.left.clone_from(&hidden);
         }
-        let (key_of, passed) = (key.clone(), false);
         let mut draft =
-            Draft { key: key_of, shown, until, old, left, hidden, leaves, passed, new, gone, barrier };
+            Draft { key: key.clone(), shown, until, old, left, hidden, leaves, new, gone, barrier };
         let told = if self.id.is_overlaid() { None } else { self.place(out, &mut draft) };
         self.barrier.merge(draft.barrier);
         let index = self.history.push(draft, told, out.limits);
@@ -140,7 +139,6 @@ impl Collection {
             left,
             hidden: Vec::new(),
             leaves: by.leaves,
-            passed: true,
             new: None,
             gone: Some(numbered(last, shown)),
             barrier: Barrier::default(),

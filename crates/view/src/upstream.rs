@@ -303,6 +303,7 @@ impl View {
         if let Some(stream) = self.streams.get_mut(&id) {
             stream.anew = !believed;
         }
+        self.expire_skipped(&resource);
         self.wake_held(&resource);
         self.replan(&resource);
         self.out.ask_again(&resource);

@@ -243,6 +243,7 @@ impl View {
         self.change(resource, |collection, out| {
             collection.take_list(out, who, scope, objects, rv);
         });
+        self.expire_skipped(resource);
         self.wake_held(resource);
         self.out.ask_again(resource);
     }

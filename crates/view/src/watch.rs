@@ -183,6 +183,7 @@ impl View {
         let held = self.collections.get_mut(resource).is_some_and(|own| std::mem::take(&mut own.held));
         if held {
             self.wake(resource);
+            self.out.ask_again(resource);
         }
     }
 
@@ -195,6 +196,22 @@ impl View {
                 watcher.deadline = Duration::ZERO;
                 if !watcher.woken {
                     watcher.woken = true;
+                    self.out.effects.push(Effect::Wake(*id));
+                }
+            }
+        }
+    }
+
+    /// A set was read anew: who began with a version from the cloud that the set had not been read up to cannot be told what he missed.
+    pub(crate) fn expire_skipped(&mut self, resource: &ResourceId) {
+        let Some(collection) = self.collections.get(resource).filter(|_| !resource.is_overlaid()) else {
+            return;
+        };
+        for (id, watcher) in &mut self.watchers {
+            let Some(from) = watcher.from.filter(|_| watcher.resource == *resource) else { continue };
+            if collection.marks.skips(&watcher.scope, from) && !collection.marks.count(&watcher.scope, from) {
+                watcher.phase = Phase::Expired;
+                if !std::mem::replace(&mut watcher.woken, true) {
                     self.out.effects.push(Effect::Wake(*id));
                 }
             }
@@ -288,8 +305,7 @@ impl Teller<'_> {
                 return Next::More;
             }
             place = (at.0, at.1 + 1);
-            let told =
-                event.index < start || self.watcher.from.map_or(event.passed, |from| !event.is_after(from));
+            let told = event.index < start || self.watcher.from.is_some_and(|from| !event.is_after(from));
             let Some(change) = event.change_in(&self.watcher.scope).filter(|_| !told) else { continue };
             if event.object(change).is_none() {
                 return self.expire();

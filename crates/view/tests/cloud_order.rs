@@ -136,6 +136,7 @@ impl Hub {
     /// What a watch has to tell, in words.
     fn told(&mut self, watch: &Answer) -> Vec<String> {
         let Answer::Watch(id) = watch else { panic!("{watch:?}") };
+        self.settle();
         let text = |frame: Frame| match frame {
             Frame::State(object) => format!("{} {}", object.header.key, object.header.rv),
             Frame::Event(event, change) => format!("{change:?} {} {}", event.key, event.shown),
@@ -268,7 +269,7 @@ fn p4_a_state_does_not_end_without_what_changed_while_it_was_told() {
     assert_eq!(hub.told(&kubelet), [""; 0]);
     hub.view.link(false, hub.now, 0);
     let again = hub.watch("kubelet", "");
-    assert_eq!(hub.told(&again), ["a/x 1005", "bookmark 1000"]);
+    assert_eq!(hub.told(&again), ["a/x 1005", "bookmark 1005"]);
 }
 
 #[test]
@@ -302,10 +303,6 @@ fn p6_the_end_of_what_a_client_has_from_the_cloud_is_told_where_another_stream_i
     let kubelet = hub.watch("kubelet", "1005");
     let proxy = hub.watch("proxy", "1000");
     assert_eq!(hub.told(&proxy), ["Added a/x 1009"]);
-    hub.view.link(false, hub.now, 0);
-    let beginner = hub.watch("kubelet", "");
-    assert_eq!(hub.told(&beginner), ["a/x 1009", "bookmark 1000"]);
-    hub.view.link(true, hub.now, 0);
     hub.settle();
     let slow = hub.opened.pop().unwrap().stream;
     hub.view.opened(slow);
@@ -313,6 +310,44 @@ fn p6_the_end_of_what_a_client_has_from_the_cloud_is_told_where_another_stream_i
     hub.changed(slow, Change::Deleted, service("x", "u1", 1007, false));
     hub.changed(slow, Change::Added, service("x", "u2", 1009, false));
     assert_eq!(hub.told(&kubelet), ["Deleted a/x 1007", "Added a/x 1009"]);
-    assert_eq!(hub.told(&beginner), [""; 0]);
     assert_eq!(hub.told(&proxy), [""; 0]);
+}
+
+#[test]
+fn p4_a_list_does_not_show_what_its_version_comes_before() {
+    let (mut hub, fast) = with_a_slow_kubelet(&[service("x", "u1", 900, false)]);
+    hub.watch("kubelet", "1000");
+    hub.settle();
+    let slow = hub.opened.pop().unwrap().stream;
+    hub.view.opened(slow);
+    hub.changed(fast, Change::Modified, service("x", "u1", 1005, false));
+    hub.changed(fast, Change::Modified, service("x", "u1", 1007, false));
+    let (who, resource) = (Identity::new("kubelet"), services());
+    let any = ListOptions { resource_version: "0".to_owned(), ..ListOptions::default() };
+    assert!(matches!(hub.view.list(hub.ask(&who, &resource), "", &any), Answer::Forward));
+    hub.view.link(false, hub.now, 0);
+    let answer = hub.view.list(hub.ask(&who, &resource), "", &any);
+    assert!(matches!(answer, Answer::List(list) if list.rv.get() == 1007));
+    let watch = hub.watch("kubelet", "1007");
+    assert_eq!(hub.told(&watch), [""; 0]);
+}
+
+#[test]
+fn p4_who_has_a_version_from_the_cloud_that_the_hub_has_skipped_begins_anew() {
+    let mut hub = Hub::new();
+    let stream = hub.follow("kubelet");
+    hub.state(stream, &[], 1000);
+    hub.view.wrote(&services(), service("x", "u1", 1005, false));
+    let skipped = hub.watch("kubelet", "1005");
+    let known = hub.watch("kubelet", "1000");
+    hub.view.ended(stream, End::Expired, hub.now, 0);
+    hub.now += Duration::from_secs(60);
+    hub.view.tick(hub.now);
+    hub.settle();
+    let anew = hub.opened.pop().unwrap().stream;
+    hub.state(anew, &[service("y", "u2", 1009, false)], 1010);
+    assert_eq!(hub.told(&skipped), ["410"]);
+    assert_eq!(hub.told(&known).first().unwrap(), "Deleted a/x 1005");
+    let late = hub.watch("kubelet", "1005");
+    assert!(matches!(late, Answer::WatchError(status) if status.code == 410));
 }

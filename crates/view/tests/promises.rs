@@ -583,3 +583,28 @@ fn p6_who_was_told_that_a_pod_has_left_begins_anew_where_that_is_forgotten() {
     let answer = next.view.watch(Hub::ask(&dns, &pods()), "", &options);
     assert_eq!(code(&answer), 410);
 }
+
+#[test]
+fn p4_who_may_have_what_was_lost_begins_anew() {
+    let (mut hub, _) = Hub::with(&[pod("x", "u1", 900, "Running")]);
+    hub.settle();
+    // A hub that starts goes on above all numbers that may have been issued.
+    let before = view_rv(&mut next_hub(&hub.written)).to_string();
+    let (mut loading, mut next) = (Loading::new("n1"), Hub::new());
+    for record in hub.written.iter().flat_map(|write| &write.records) {
+        match record {
+            view::Record::Put { key, .. } if is_of_kind(record, b'o') => loading.lost(view::Log::Keep, key),
+            view::Record::Put { key, value, .. } => loading.record(view::Log::Keep, key, value),
+            view::Record::Delete { .. } => {}
+        }
+    }
+    loading.finish(&mut next.view);
+    next.view.link(true, NOW, 0);
+    assert!(matches!(next.watch(&before), Answer::Await));
+    next.settle();
+    let stream = next.opened.pop().unwrap().stream;
+    next.view.opened(stream);
+    next.view.synced(stream, rv(1010));
+    next.settle();
+    assert_eq!(code(&next.watch(&before)), 410);
+}
