@@ -28,6 +28,8 @@ pub struct Client {
     /// The newest content of each object that it got by its name, or in a list of what is overlaid.
     got: BTreeMap<String, u64>,
     pub relists: usize,
+    /// Whether it got an empty list from the cloud that the hub did not believe, so that it cannot go on from there.
+    pub is_excused: bool,
     /// The last view RV that a change in this watch had.
     last: u64,
     /// Whether versions of the cloud have begun anew since it began: what is the same may be told once more.
@@ -55,6 +57,7 @@ impl Client {
             newest: BTreeMap::new(),
             got: BTreeMap::new(),
             relists: 0,
+            is_excused: false,
             last: 0,
             anew: false,
             outlived: false,

@@ -39,6 +39,8 @@ pub struct Hub {
     pub young: bool,
     /// Streams whose empty state was not believed.
     pub doubted: Vec<StreamId>,
+    /// Whether an empty state was not believed just now.
+    pub has_doubted: bool,
 }
 
 pub fn rv(number: u64) -> CloudRv {
@@ -49,7 +51,15 @@ impl Hub {
     pub fn start(disk: Disk, sabotage: Sabotage, limits: Limits) -> Hub {
         let mut view = View::new("n1", limits, Box::new(disk.clone()));
         disk.load(&mut view, sabotage == Sabotage::LosesSilently);
-        Hub { view, disk, feeds: BTreeMap::new(), sabotage, young: false, doubted: Vec::new() }
+        Hub {
+            view,
+            disk,
+            feeds: BTreeMap::new(),
+            sabotage,
+            young: false,
+            doubted: Vec::new(),
+            has_doubted: false,
+        }
     }
 
     /// Carries out what the view wants; at most `most` of it, and the rest is lost with the hub.
@@ -84,6 +94,7 @@ impl Hub {
                             && feed.open.scope == scope
                             && feed.open.identity == identity
                     };
+                    self.has_doubted = true;
                     self.doubted.extend(self.feeds.iter().filter(|(_, feed)| of(feed)).map(|(id, _)| *id));
                 }
                 Effect::Report(Trouble::BadRecord { key }) => return broken("record", key),
