@@ -21,8 +21,7 @@ pub(crate) async fn first(path: &str, items: usize, target: &str, program: &[&st
     let began = Instant::now();
     let mut child = Command::new(name).args(words).stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
     let asked = answered(path, items, target, began).await;
-    let took = began.elapsed();
-    if let Ok(tries) = &asked {
+    if let Ok((tries, took)) = &asked {
         println!("{}", json!({ "micros": took.as_micros(), "tries": tries, "pid": child.id() }));
         tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;
     }
@@ -31,21 +30,22 @@ pub(crate) async fn first(path: &str, items: usize, target: &str, program: &[&st
     asked.map(drop)
 }
 
-async fn answered(path: &str, items: usize, target: &str, began: Instant) -> Result<u32> {
+/// How many attempts it took, and how long until the whole of the answer was here; what it says is looked at after that.
+async fn answered(path: &str, items: usize, target: &str, began: Instant) -> Result<(u32, Duration)> {
     let mut tries = 0;
     loop {
         tries += 1;
         let attempt = async {
             let mut target = Target::connect(target).await?;
             let body = whole(target.read(path, "application/json").await?).await?;
-            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(body)
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>((body, began.elapsed()))
         };
         let error = match attempt.await {
-            Ok(body) if items == 0 => return Ok(tries).inspect(|_| drop(body)),
-            Ok(body) => {
+            Ok((_, took)) if items == 0 => return Ok((tries, took)),
+            Ok((body, took)) => {
                 let list: Value = serde_json::from_slice(&body)?;
                 match list.get("items").and_then(Value::as_array).map_or(0, Vec::len) {
-                    found if found == items => return Ok(tries),
+                    found if found == items => return Ok((tries, took)),
                     found => format!("{found} objects instead of {items}"),
                 }
             }
