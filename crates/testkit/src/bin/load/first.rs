@@ -4,7 +4,8 @@ use std::io::Read as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
+use wire::{Encoding, List};
 
 use crate::target::whole;
 use crate::{Result, Target};
@@ -37,18 +38,16 @@ async fn answered(path: &str, items: usize, target: &str, began: Instant) -> Res
         tries += 1;
         let attempt = async {
             let mut target = Target::connect(target).await?;
-            let body = whole(target.read(path, "application/json").await?).await?;
+            // As kubelet and kube-proxy ask, and as what they asked for is stored.
+            let body = whole(target.read(path, "application/vnd.kubernetes.protobuf").await?).await?;
             Ok::<_, Box<dyn std::error::Error + Send + Sync>>((body, began.elapsed()))
         };
         let error = match attempt.await {
             Ok((_, took)) if items == 0 => return Ok((tries, took)),
-            Ok((body, took)) => {
-                let list: Value = serde_json::from_slice(&body)?;
-                match list.get("items").and_then(Value::as_array).map_or(0, Vec::len) {
-                    found if found == items => return Ok((tries, took)),
-                    found => format!("{found} objects instead of {items}"),
-                }
-            }
+            Ok((body, took)) => match List::parse(&body, Encoding::Protobuf)?.items.len() {
+                found if found == items => return Ok((tries, took)),
+                found => format!("{found} objects instead of {items}"),
+            },
             Err(e) => e.to_string(),
         };
         if began.elapsed() > PATIENCE {
