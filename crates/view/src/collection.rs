@@ -125,7 +125,7 @@ pub(crate) struct Collection {
 }
 
 impl Collection {
-    pub fn new(id: ResourceId) -> Collection {
+    pub fn new(id: ResourceId, epoch: u64) -> Collection {
         Collection {
             id,
             entries: BTreeMap::new(),
@@ -133,7 +133,7 @@ impl Collection {
             history: History::default(),
             marks: Marks::default(),
             sequence: Sequence::default(),
-            epoch: 0,
+            epoch,
             seen: None,
             barrier: Barrier::default(),
             blocked: false,
@@ -444,8 +444,8 @@ impl Collection {
     }
 
     /// The cloud's versions have begun anew.
-    pub fn begin_epoch(&mut self, out: &mut Outlet) {
-        self.epoch += 1;
+    pub fn begin_epoch(&mut self, out: &mut Outlet, epoch: u64) {
+        self.epoch = epoch;
         self.seen = None;
         for mark in self.marks.iter_mut() {
             (mark.position, mark.skipped) = (None, (Shown::stored(0), Shown::stored(0)));

@@ -57,6 +57,13 @@ impl Found {
         }
     }
 
+    /// The last epoch that a record is of.
+    fn epoch(&self) -> u64 {
+        let objects = self.objects.values().map(|(stored, _)| stored.epoch);
+        let tombs = self.tombs.values().map(|(epoch, _)| *epoch);
+        objects.chain(tombs).chain(self.marks.iter().map(|(epoch, _)| *epoch)).max().unwrap_or(0)
+    }
+
     fn tombstone(&mut self, place: Key, epoch: u64, tomb: Tombstone) {
         let newer = |(other, old): &(u64, Tombstone)| (*other, old.rv) > (epoch, tomb.rv);
         if !self.tombs.get(&place).is_some_and(newer) {
@@ -138,8 +145,10 @@ impl Loading {
         for trouble in self.troubles {
             view.out.report(trouble);
         }
+        // Versions begin anew for all resources at once, though not all of them may have got to write so.
+        view.epoch = self.resources.values().map(Found::epoch).max().unwrap_or(0);
         for (resource, found) in self.resources {
-            let mut collection = Collection::new(resource.clone());
+            let mut collection = Collection::new(resource.clone(), view.epoch);
             let doubtful = self.doubtful.iter().any(|log| view.out.policy.log_of(&resource) == Some(*log));
             // Reservations lie in one log, so doubt about that is doubt about them.
             let doubt_numbers = self.doubtful.contains(&Log::Keep);
@@ -152,9 +161,6 @@ impl Loading {
 impl Collection {
     fn load(&mut self, out: &mut Outlet, found: Found, doubtful: bool, doubt_numbers: bool) {
         let Found { objects, ahead, tombs, marks, reserved, reservation_lost, lost } = found;
-        let epochs = objects.values().map(|(stored, _)| stored.epoch);
-        let epochs = epochs.chain(tombs.values().map(|(epoch, _)| *epoch));
-        self.epoch = epochs.chain(marks.iter().map(|(epoch, _)| *epoch)).max().unwrap_or(0);
         let mut highest = Shown::stored(0);
         for (key, (epoch, tomb)) in tombs {
             highest = highest.max(tomb.shown);
@@ -170,6 +176,10 @@ impl Collection {
                     && (tomb.rv >= stored.cloud || (tomb.dead && tomb.header.uid() == object.header.uid()))
             });
             if buried {
+                // Its record outlived it, and would outlive the tombstone.
+                if let Some(log) = out.policy.log_of(&self.id) {
+                    out.persist(log, vec![record::delete_object(&self.id, &key)], false);
+                }
                 continue;
             }
             if stored.epoch == self.epoch {

@@ -254,9 +254,11 @@ impl View {
     /// Versions count a whole etcd, so what one resource shows is true for all.
     fn begin_epoch(&mut self, resource: &ResourceId, had: CloudRv, has: CloudRv) {
         self.out.report(Trouble::CloudRestored { resource: resource.clone(), had, has });
+        self.epoch += 1;
+        let epoch = self.epoch;
         let resources: Vec<ResourceId> = self.collections.keys().cloned().collect();
         for resource in &resources {
-            self.change(resource, |collection, out| collection.begin_epoch(out));
+            self.change(resource, |collection, out| collection.begin_epoch(out, epoch));
             if !resource.is_overlaid() {
                 self.expire_watchers(resource);
             }

@@ -45,6 +45,8 @@ pub struct View {
     pub(crate) online: bool,
     /// Whether the cloud was seen to be no older than all that is known of it, since the link came back and no stream broke.
     pub(crate) is_proven: bool,
+    /// How often the cloud's versions have begun anew.
+    pub(crate) epoch: u64,
     pub(crate) next_stream: u64,
     pub(crate) next_watcher: u64,
 }
@@ -64,6 +66,7 @@ impl View {
             out,
             online: false,
             is_proven: false,
+            epoch: 0,
             next_stream: 1,
             next_watcher: 1,
         }
@@ -111,7 +114,8 @@ impl View {
     }
 
     pub(crate) fn collection(&mut self, resource: &ResourceId) -> &mut Collection {
-        self.collections.entry(resource.clone()).or_insert_with(|| Collection::new(resource.clone()))
+        let epoch = self.epoch;
+        self.collections.entry(resource.clone()).or_insert_with(|| Collection::new(resource.clone(), epoch))
     }
 
     /// Runs something on a resource, then wakes who may want to know.
@@ -120,8 +124,9 @@ impl View {
         resource: &ResourceId,
         change: impl FnOnce(&mut Collection, &mut Outlet) -> T,
     ) -> T {
-        let collection =
-            self.collections.entry(resource.clone()).or_insert_with(|| Collection::new(resource.clone()));
+        let epoch = self.epoch;
+        let new = || Collection::new(resource.clone(), epoch);
+        let collection = self.collections.entry(resource.clone()).or_insert_with(new);
         let head = collection.history.head();
         let result = change(collection, &mut self.out);
         if collection.history.head() != head {
