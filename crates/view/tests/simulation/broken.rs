@@ -1,6 +1,7 @@
 //! For each kind of fault a variant of the hub that does something wrong, and the proof that the checks notice.
 
-use crate::world::{Faults, World};
+use crate::faults::Faults;
+use crate::world::World;
 use crate::{Sabotage, expect, run};
 
 /// Runs until the check objects, and says to what; every objection must be to one of `wanted`.
