@@ -34,7 +34,7 @@ const HEAD_SIZE: usize = 64 << 10;
 /// Requests at a time on one connection, as kube-apiserver allows (`--http2-max-streams-per-connection`).
 const STREAMS: u32 = 250;
 /// What is kept of an answer that the client does not take, in bytes.
-const UNSENT: usize = 128 << 10;
+const UNSENT: usize = 64 << 10;
 /// What is taken of a request's body before the cloud takes it, in bytes; four times that of all on one connection.
 const WINDOW: u32 = 64 << 10;
 /// A client is asked after this long whether it is still there, and its connection ended after that.

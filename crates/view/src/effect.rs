@@ -29,7 +29,9 @@ pub struct Open {
     /// version is and report it with [`crate::View::revision`]: a watch from a version that the cloud has not reached
     /// says nothing at all.
     pub from: Option<CloudRv>,
-    /// Whether another stream's answer has just shown that: then that question has a minute's time.
+    /// What is known to have been: the answer is not to come from an API server that has not heard of it.
+    pub reached: Option<CloudRv>,
+    /// Whether another stream's answer has just shown that: then that question has time, a minute if it is answered.
     pub is_proven: bool,
 }
 

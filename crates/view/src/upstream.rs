@@ -18,8 +18,8 @@ use crate::view::{View, Wish};
 
 /// How long a stream outlives its last client.
 const LINGER: Duration = Duration::from_secs(300);
-/// Streams are taken up again at a random moment of so long a time after the link came back, and those of the pods that run here
-/// of a shorter one before that: a region's nodes come back as one, before one API server.
+/// Streams are taken up again at a random moment of so long a time after the link came back, and those of pods, first of all
+/// kubelet's, of a shorter one before that: a region's nodes come back as one, before one API server.
 const SPREAD: Duration = Duration::from_secs(15);
 const SPREAD_OF_PODS: Duration = Duration::from_secs(4);
 /// How long a credential that the cloud did not take is not tried again: an API server that starts says 401 to tokens that it
@@ -33,7 +33,9 @@ const UNSTORED: u32 = 100;
 impl View {
     /// The cloud is or is not within reach. `random` is any number: it spreads when streams are opened for which nobody waits.
     pub fn link(&mut self, online: bool, now: Duration, random: u64) {
-        self.online = online;
+        if std::mem::replace(&mut self.online, online) == online {
+            return self.tick(now);
+        }
         self.is_proven = false;
         let resources: Vec<ResourceId> = self.collections.keys().cloned().collect();
         for resource in resources {
@@ -204,6 +206,7 @@ impl View {
                 scope: stream.scope.clone(),
                 identity: stream.identity.clone(),
                 from,
+                reached: stream.reached,
                 is_proven: self.is_proven,
             }));
         }

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 /// So much goes at once, at a time: what is no more than this gains nothing from waiting for more.
-const FREE: usize = 16 << 10;
+const AT_ONCE: usize = 16 << 10;
 
 /// A client's connection below TLS. Clones are the same one.
 #[derive(Clone)]
@@ -22,17 +22,17 @@ pub struct Corked(Arc<Mutex<Line>>);
 
 struct Line {
     stream: TcpStream,
-    /// Whether somebody will say when all has been said: an upgraded connection is another's.
-    is_heard: bool,
-    /// Bytes written since all had been said.
-    said: usize,
+    /// Whether it is sent when all has been said: nobody says so of an upgraded connection.
+    is_sent_after: bool,
+    /// Bytes written meanwhile.
+    written: usize,
     is_corked: bool,
 }
 
 impl Corked {
     /// Around a connection.
     pub fn new(stream: TcpStream) -> Self {
-        Self(Arc::new(Mutex::new(Line { stream, is_heard: false, said: 0, is_corked: false })))
+        Self(Arc::new(Mutex::new(Line { stream, is_sent_after: false, written: 0, is_corked: false })))
     }
 
     fn lock(&self) -> MutexGuard<'_, Line> {
@@ -41,7 +41,7 @@ impl Corked {
 
     /// Lets a connection say what it has to say now, and sends that.
     pub fn say<T>(&self, connection: impl FnOnce() -> T) -> T {
-        self.lock().is_heard = true;
+        self.lock().begin();
         let said = connection();
         self.lock().send();
         said
@@ -51,15 +51,19 @@ impl Corked {
 impl Line {
     fn wrote(&mut self, polled: &Poll<io::Result<usize>>) {
         let Poll::Ready(Ok(bytes)) = polled else { return };
-        self.said += bytes;
-        if self.is_heard && self.said > FREE && !self.is_corked {
+        self.written += bytes;
+        if self.is_sent_after && self.written > AT_ONCE && !self.is_corked {
             // A help only.
             self.is_corked = SockRef::from(&self.stream).set_tcp_cork(true).is_ok();
         }
     }
 
+    fn begin(&mut self) {
+        (self.is_sent_after, self.written) = (true, 0);
+    }
+
     fn send(&mut self) {
-        (self.is_heard, self.said) = (false, 0);
+        self.is_sent_after = false;
         if std::mem::take(&mut self.is_corked) {
             let _ = SockRef::from(&self.stream).set_tcp_cork(false);
         }
@@ -109,6 +113,7 @@ impl AsyncWrite for Corked {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
+    use std::task::Waker;
 
     use tokio::net::TcpListener;
 
@@ -130,14 +135,18 @@ mod tests {
         let (client, accepted) =
             tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
         let (client, mut line) = (client.unwrap(), Corked::new(accepted.unwrap().0));
-        line.lock().is_heard = true;
-        write(&mut line, FREE).await;
-        assert!(!is_corked(&line), "little goes at once");
         write(&mut line, 10).await;
-        assert!(is_corked(&line));
-        line.say(|| ());
+        let mut inner = line.clone();
+        line.say(|| {
+            // There is room: nobody has to be woken.
+            let mut cx = Context::from_waker(Waker::noop());
+            let mut write =
+                |bytes: usize| Pin::new(&mut inner).poll_write(&mut cx, &vec![0; bytes]).is_ready();
+            assert!(write(AT_ONCE) && !is_corked(&line), "little goes at once");
+            assert!(write(10) && is_corked(&line));
+        });
         assert!(!is_corked(&line));
-        write(&mut line, 2 * FREE).await;
+        write(&mut line, 2 * AT_ONCE).await;
         assert!(!is_corked(&line), "nobody would send it");
         drop(client);
     }

@@ -157,7 +157,9 @@ impl Reads {
     ) -> Result<Whole, Trouble> {
         match self.ask_whole(who, first, headers.clone()).await? {
             // "Too large resource version": the cloud was restored from a backup, or this API server is behind.
-            unable if unable.status.is_server_error() => self.ask_whole(who, second, headers).await,
+            unable if unable.status == StatusCode::GATEWAY_TIMEOUT => {
+                self.ask_whole(who, second, headers).await
+            }
             whole => Ok(whole),
         }
     }

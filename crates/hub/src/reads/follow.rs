@@ -19,6 +19,8 @@ use crate::link::State;
 const PAGE: &str = "500";
 /// A question that has time is asked at a random moment of so many milliseconds.
 const AT_LEISURE: u64 = 60_000;
+/// If it got no answer, of so many.
+const AGAIN: u64 = 10_000;
 
 /// Follows until the stream ends, and reports how it did.
 pub async fn follow(reads: &Arc<Reads>, open: Open) {
@@ -63,10 +65,13 @@ impl Stream<'_> {
             return self.watch(who, from, true).await;
         }
         let proven = async {
+            let mut within = AT_LEISURE;
             loop {
-                tokio::time::sleep(Duration::from_millis(random() % AT_LEISURE)).await;
-                if self.prove(who, from).await.is_ok() {
-                    return std::future::pending().await;
+                tokio::time::sleep(Duration::from_millis(random() % within)).await;
+                match self.prove(who, from).await {
+                    Ok(()) => return std::future::pending().await,
+                    Err(End::Broken) => within = AGAIN,
+                    Err(end) => return Err(end),
                 }
             }
         };
@@ -85,15 +90,16 @@ impl Stream<'_> {
 
     /// A page that says what the present version is, as short as may be. Of a node's pods one is no short page: to find it, older
     /// API servers read the pods of all nodes from their store one by one. So these are read as the API server has them in its
-    /// memory, where they are found by their node; if that is older than `from`, the store is asked.
+    /// memory, where they are found by their node; if that is older than what is known, the store is asked.
     async fn present(&self, who: &Who, from: CloudRv) -> Result<Page, End> {
         if path::is_of_a_node(&self.open.scope) {
-            let remembered = self.page(who, &[("resourceVersion", &from.to_string())], |_| {}).await;
-            if remembered.is_ok() {
-                return remembered;
+            let known = self.open.reached.max(Some(from)).unwrap_or(from).to_string();
+            match self.page(who, &[("resourceVersion", &known)], |_| {}).await {
+                Err(NoPage { is_behind: true, .. }) => {}
+                remembered => return Ok(remembered?),
             }
         }
-        self.page(who, &[("limit", "1")], |_| {}).await
+        Ok(self.page(who, &[("limit", "1")], |_| {}).await?)
     }
 
     /// Reads everything, then follows.
@@ -128,13 +134,14 @@ impl Stream<'_> {
         who: &Who,
         parameters: &[(&str, &str)],
         mut take: impl FnMut(Object),
-    ) -> Result<Page, End> {
+    ) -> Result<Page, NoPage> {
         let resource = &self.open.resource;
         let target = path::read(resource, &self.open.scope, parameters);
         let answer = self.reads.ask_whole(who, &target, self.reads.own_headers(resource)).await;
         let answer = answer.map_err(|trouble| end_of(&trouble))?;
         if answer.status != StatusCode::OK {
-            return Err(end_with(answer.status));
+            let is_behind = answer.status == StatusCode::GATEWAY_TIMEOUT;
+            return Err(NoPage { end: end_with(answer.status), is_behind });
         }
         let (body, encoding) = answer.object().ok_or(End::NotServed)?;
         let list = List::parse(&body, encoding).map_err(|_| End::Broken)?;
@@ -217,6 +224,25 @@ impl Stream<'_> {
 struct Page {
     rv: CloudRv,
     token: String,
+}
+
+/// Why there is no page.
+struct NoPage {
+    end: End,
+    /// The API server has not heard of the version that was asked for.
+    is_behind: bool,
+}
+
+impl From<End> for NoPage {
+    fn from(end: End) -> Self {
+        Self { end, is_behind: false }
+    }
+}
+
+impl From<NoPage> for End {
+    fn from(no_page: NoPage) -> Self {
+        no_page.end
+    }
 }
 
 fn end_of(trouble: &Trouble) -> End {

@@ -8,7 +8,7 @@ use std::time::Duration;
 pub struct Limits {
     /// Requests a second, in the long run.
     pub rate: u32,
-    /// Requests at once after a pause.
+    /// Requests at once after a pause, where there is work for that.
     pub burst: u32,
     /// Requests on their way at a time.
     pub at_once: usize,
@@ -20,7 +20,7 @@ pub struct Limits {
     pub ends_in: Duration,
     /// So are they and states.
     pub states_in: Duration,
-    /// So is all.
+    /// Events take as long as all of it would in so long a time; they come last.
     pub events_in: Duration,
     /// Settling begins at a random moment of so long a time after the link came back, so that a fleet does not come as
     /// one.

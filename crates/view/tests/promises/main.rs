@@ -222,6 +222,8 @@ fn when_the_link_is_back_pods_come_first_and_the_rest_at_moments_of_its_own_unle
         waits.push(due);
     }
     assert!(waits[0] != waits[1] && waits[1] != waits[2], "{waits:?}");
+    hub.view.link(true, NOW + Duration::from_secs(1), 3);
+    assert_eq!(hub.view.next_tick(), Some(waits[2]), "it was back before");
     let asked = hub.view.watch(Hub::ask(&who, &services), "", &watch);
     hub.settle();
     assert_eq!(hub.opened.pop().map(|open| open.stream), Some(other), "{asked:?}");
