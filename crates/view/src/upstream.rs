@@ -20,8 +20,8 @@ use crate::view::{View, Wish};
 const LINGER: Duration = Duration::from_secs(300);
 /// Streams are taken up again at a random moment of so long a time after the link came back, and those of pods, first of all
 /// kubelet's, of a shorter one before that: a region's nodes come back as one, before one API server.
-const SPREAD: Duration = Duration::from_secs(15);
-const SPREAD_OF_PODS: Duration = Duration::from_secs(4);
+const SPREAD: Duration = Duration::from_secs(16);
+const SPREAD_OF_PODS: Duration = Duration::from_secs(6);
 /// How long a credential that the cloud did not take is not tried again: an API server that starts says 401 to tokens that it
 /// takes a moment later.
 const REFUSED: Duration = Duration::from_secs(60);

@@ -17,8 +17,9 @@ use crate::link::State;
 
 /// Objects in a page of the present state.
 const PAGE: &str = "500";
-/// A question that has time is asked at a random moment of so many milliseconds.
-const AT_LEISURE: u64 = 60_000;
+/// A question that has time is asked at a random moment of so many milliseconds, after those in which all come back.
+const AT_LEISURE: u64 = 40_000;
+const NOT_BEFORE: Duration = Duration::from_secs(20);
 /// If it got no answer, of so many.
 const AGAIN: u64 = 10_000;
 
@@ -65,6 +66,7 @@ impl Stream<'_> {
             return self.watch(who, from, true).await;
         }
         let proven = async {
+            tokio::time::sleep(NOT_BEFORE).await;
             let mut within = AT_LEISURE;
             loop {
                 tokio::time::sleep(Duration::from_millis(random() % within)).await;
