@@ -50,7 +50,7 @@ impl Collection {
             };
             // Of what is not in this scope now, only the order of a wider one can tell.
             let newest = entry.and_then(|entry| entry.newest().or(entry.cloud.as_ref()));
-            if ahead <= position && newest.is_some_and(|newest| scope.takes(&newest.header)) {
+            if ahead <= position && newest.is_none_or(|newest| scope.takes(&newest.header)) {
                 self.forget_ahead(out, &key);
                 if let Some(entry) = self.entries.get_mut(&key) {
                     entry.over = None;

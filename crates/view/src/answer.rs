@@ -284,7 +284,7 @@ impl View {
             return Ok((Phase::State { barrier, after, start, place: now }, None));
         }
         let Some(version) = version else { return Ok((Phase::History { place: now, start }, None)) };
-        let is_counted = collection.marks.count(scope, version);
+        let is_counted = version == current || collection.marks.count(scope, version);
         let found = collection.history.after(version).ok().filter(|_| is_counted);
         let found = found.ok_or_else(|| foreign(version, Some(current)))?;
         let place = found.map_or(now, |found| found.min(now));

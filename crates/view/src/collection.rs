@@ -320,12 +320,26 @@ impl Collection {
         if !ahead {
             entry.over = None;
         }
-        let old = if self.id.is_overlaid() { before } else { Some(cloud.clone()) };
+        let (old, left) =
+            (if self.id.is_overlaid() { before } else { Some(cloud.clone()) }, entry.left.clone());
         self.show_deleted(out, key, old, cloud, deletion);
         if self.entries.get(key).is_some_and(|entry| entry.over.is_none()) {
             self.entries.remove(key);
         }
+        self.readmit(out, left);
         true
+    }
+
+    /// An object that had left these sets without saying so is gone: where it was the last one, a set has again what its
+    /// selectors say.
+    fn readmit(&mut self, out: &mut Outlet, left: Vec<Scope>) {
+        for scope in left {
+            let is_last = !self.entries.values().any(|entry| entry.left.contains(&scope));
+            let mark = self.marks.entry(&scope, Asked::Set);
+            if is_last && std::mem::take(&mut mark.excludes) {
+                self.store_mark(out, &scope, Asked::Set);
+            }
+        }
     }
 
     /// The object is not in a set any more, and nothing else is known.

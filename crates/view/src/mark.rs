@@ -127,7 +127,7 @@ impl Marks {
 
     /// Whether a set was read anew when the cloud was past this version, and not up to there before.
     pub fn skips(&self, scope: &Scope, version: Shown) -> bool {
-        self.0.iter().any(|mark| scope.is_within(&mark.scope) && mark.skips(version))
+        self.0.iter().any(|mark| mark.skips(version) && scope.is_within(&mark.scope))
     }
 
     /// Whether every change of a set after this version was counted: by one of the marks that cover it, which has been followed

@@ -249,8 +249,9 @@ impl Collection {
         let told = self.marks.iter().map(|mark| mark.since).chain(self.seen.map(Shown::cloud)).max();
         let next = told.map_or(Shown::FIRST, Shown::next);
         let mut sets = Vec::new();
-        for mark in self.marks.iter_mut().filter(|mark| mark.complete) {
-            mark.since = next;
+        for mark in self.marks.iter_mut().filter(|mark| mark.complete || mark.excludes) {
+            // It is said once: whoever begins anew from here is told what there is.
+            (mark.since, mark.excludes) = (next, false);
             sets.push((mark.scope.clone(), mark.asked));
         }
         for (scope, asked) in sets {

@@ -128,7 +128,11 @@ impl Collection {
         if self.id.is_overlaid() || !is_of_epoch || is_in(by.leaves.as_ref().unwrap_or(&Scope::default())) {
             return;
         }
-        let past = |mark: &&Mark| mark.asked == Asked::Set && mark.told() >= Shown::cloud(by.rv);
+        let past = |mark: &&Mark| {
+            mark.asked == Asked::Set
+                && mark.told() >= Shown::cloud(by.rv)
+                && mark.scope.may_take(&last.header.key)
+        };
         let left = self.marks.iter().filter(past).map(|mark| mark.scope.clone()).collect();
         let (old, shown) = (Some(Arc::clone(&last.header)), Shown::cloud(by.rv));
         let draft = Draft {

@@ -96,9 +96,10 @@ fn p6_who_has_not_heard_of_an_end_before_the_cloud_was_restored_begins_anew_at_t
     assert_eq!(code(&next_hub(&hub.written).watch(&before)), 410);
 }
 
-#[test]
-fn p6_who_was_told_that_a_pod_has_left_begins_anew_where_that_is_forgotten() {
-    let (mut hub, _) = Hub::with(&[pod("x", "u1", 900, "Running")]);
+/// A client follows the pods that have not succeeded and is told by that stream that one is not among them any more. The stream
+/// of all pods has not told of it yet.
+fn has_left() -> (Hub, view::StreamId, Identity, ListOptions) {
+    let (mut hub, all) = Hub::with(&[pod("x", "u1", 900, "Running")]);
     let running = ListOptions {
         watch: true,
         field_selector: "status.phase!=Succeeded".parse().unwrap(),
@@ -114,10 +115,31 @@ fn p6_who_was_told_that_a_pod_has_left_begins_anew_where_that_is_forgotten() {
     hub.view.synced(stream, rv(1000));
     hub.view.changed(stream, Change::Deleted, pod("x", "u1", 1001, "Running"));
     hub.settle();
+    (hub, all, dns, running)
+}
+
+#[test]
+fn p6_who_was_told_that_a_pod_has_left_begins_anew_where_that_is_forgotten() {
+    let (mut hub, _, dns, running) = has_left();
     let options = ListOptions { resource_version: view_rv(&mut hub).to_string(), ..running };
     let mut next = next_hub(&hub.written);
     let answer = next.view.watch(Hub::ask(&dns, &pods()), "", &options);
     assert_eq!(code(&answer), 410);
+}
+
+#[test]
+fn p4_nobody_begins_anew_because_of_a_pod_that_left_and_is_gone() {
+    let (mut hub, all, dns, running) = has_left();
+    hub.view.changed(all, Change::Deleted, pod("x", "u1", 1001, "Running"));
+    hub.settle();
+    let options =
+        ListOptions { resource_version: view_rv(&mut next_hub(&hub.written)).to_string(), ..running };
+    let mut next = next_hub(&hub.written);
+    let answer = next.view.watch(Hub::ask(&dns, &pods()), "", &options);
+    assert_eq!(code(&answer), 200);
+    next.view.link(true, NOW, 0);
+    next.settle();
+    assert!(next.opened.pop().unwrap().from.is_some(), "nothing is read whole");
 }
 
 #[test]
