@@ -24,10 +24,10 @@ pub struct Open {
     pub scope: Scope,
     /// Under whose credential.
     pub identity: Identity,
-    /// `None`: read everything, from etcd (no resourceVersion), by watch-list or list and watch, then follow. Else go on from this version; but first
-    /// ask, with a list of at most one object that reads from etcd (`limit=1`, no resourceVersion), what the cloud's
-    /// version is and report it with [`crate::View::revision`]: a watch from a version that the cloud has not reached
-    /// says nothing at all.
+    /// `None`: read everything, from etcd (no resourceVersion), by watch-list or list and watch, then follow. Else go on from
+    /// this version; but first, unless `is_proven`, ask what the cloud's version is, by a short list that is no older than
+    /// `reached`, and report it with [`crate::View::revision`]: a watch from a version that the cloud has not reached says
+    /// nothing at all.
     pub from: Option<CloudRv>,
     /// What is known to have been: the answer is not to come from an API server that has not heard of it.
     pub reached: Option<CloudRv>,
