@@ -21,6 +21,9 @@ const LINGER: Duration = Duration::from_secs(300);
 /// Streams are taken up again at a random moment of so long a time after the link came back, and those of pods, first of all
 /// kubelet's, of a shorter one before that: a region's nodes come back as one, before one API server.
 const SPREAD: Duration = Duration::from_secs(16);
+/// That is after an outage of so long a time; after a shorter one it is a part of it. A link that comes and goes must not keep
+/// streams from being taken up, and an API server remembers only so many changes.
+const OUTAGE: Duration = Duration::from_secs(30);
 const SPREAD_OF_PODS: Duration = Duration::from_secs(6);
 /// How long a credential that the cloud did not take is not tried again: an API server that starts says 401 to tokens that it
 /// takes a moment later.
@@ -37,6 +40,10 @@ impl View {
             return self.tick(now);
         }
         self.is_proven = false;
+        if !online {
+            self.went = now;
+        }
+        let away = now.saturating_sub(self.went).min(OUTAGE);
         let resources: Vec<ResourceId> = self.collections.keys().cloned().collect();
         for resource in resources {
             self.out.ask_again(&resource);
@@ -45,7 +52,7 @@ impl View {
             for (id, stream) in &mut self.streams {
                 // Whatever kept it from being opened may have been the link.
                 if let State::Waiting(until) = &mut stream.state {
-                    *until = now + phase(&stream.resource, random.wrapping_mul(2 * id.0 + 1));
+                    *until = now + phase(&stream.resource, away, random.wrapping_mul(2 * id.0 + 1));
                     stream.is_spread = true;
                 }
             }
@@ -419,11 +426,11 @@ impl View {
     }
 }
 
-/// How long after the link came back a stream of this resource is taken up.
-fn phase(resource: &ResourceId, random: u64) -> Duration {
+/// How long after the link came back, which was away for so long, a stream of this resource is taken up.
+fn phase(resource: &ResourceId, away: Duration, random: u64) -> Duration {
     let is_pods = resource.group().is_empty() && resource.resource() == "pods";
     let (after, spread) = if is_pods { (Duration::ZERO, SPREAD_OF_PODS) } else { (SPREAD_OF_PODS, SPREAD) };
-    after + part(spread, random)
+    (after + part(spread, random)).mul_f64(away.as_secs_f64() / OUTAGE.as_secs_f64())
 }
 
 impl crate::collection::Collection {

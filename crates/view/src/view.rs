@@ -43,6 +43,8 @@ pub struct View {
     pub(crate) refused: BTreeMap<ResourceId, BTreeMap<(Identity, Scope), Duration>>,
     pub(crate) out: Outlet,
     pub(crate) online: bool,
+    /// When the cloud was last within reach; the beginning, if it never was.
+    pub(crate) went: Duration,
     /// Whether the cloud was seen to be no older than all that is known of it, since the link came back and no stream broke.
     pub(crate) is_proven: bool,
     /// How often the cloud's versions have begun anew.
@@ -65,6 +67,7 @@ impl View {
             refused: BTreeMap::new(),
             out,
             online: false,
+            went: Duration::ZERO,
             is_proven: false,
             epoch: 0,
             next_stream: 1,

@@ -206,27 +206,41 @@ fn when_the_link_is_back_pods_come_first_and_the_rest_at_moments_of_its_own_unle
     let other = hub.opened.pop().unwrap().stream;
     hub.view.opened(other);
     hub.view.synced(other, rv(1000));
-    let mut waits = Vec::new();
+    let (back, mut waits) = (NOW + Duration::from_secs(60), Vec::new());
     for random in [7, 1 << 20, u64::MAX / 3] {
         hub.view.link(false, NOW, random);
         hub.view.ended(stream, End::Broken, NOW, random);
         hub.view.ended(other, End::Broken, NOW, random);
         hub.settle();
         hub.opened.clear();
-        hub.view.link(true, NOW, random);
-        hub.view.tick(NOW + Duration::from_secs(6));
+        hub.view.link(true, back, random);
+        hub.view.tick(back + Duration::from_secs(6));
         hub.settle();
         assert_eq!(hub.opened.pop().map(|open| open.stream), Some(stream));
         let due = hub.view.next_tick().unwrap();
-        assert!(hub.opened.is_empty() && (6..22).contains(&(due - NOW).as_secs()), "{due:?}");
+        assert!(hub.opened.is_empty() && (6..22).contains(&(due - back).as_secs()), "{due:?}");
         waits.push(due);
     }
     assert!(waits[0] != waits[1] && waits[1] != waits[2], "{waits:?}");
-    hub.view.link(true, NOW + Duration::from_secs(1), 3);
+    hub.view.link(true, back + Duration::from_secs(1), 3);
     assert_eq!(hub.view.next_tick(), Some(waits[2]), "it was back before");
     let asked = hub.view.watch(Hub::ask(&who, &services), "", &watch);
     hub.settle();
     assert_eq!(hub.opened.pop().map(|open| open.stream), Some(other), "{asked:?}");
+}
+
+#[test]
+fn a_link_that_comes_and_goes_keeps_no_stream_from_being_taken_up() {
+    let (mut hub, stream) = Hub::with(&[pod("x", "u1", 900, "Running")]);
+    for random in [7, 5_999, u64::MAX / 3] {
+        hub.view.link(false, NOW, random);
+        hub.view.ended(stream, End::Broken, NOW, random);
+        let back = NOW + Duration::from_secs(2);
+        hub.view.link(true, back, random);
+        hub.view.tick(back + Duration::from_millis(500));
+        hub.settle();
+        assert_eq!(hub.opened.pop().map(|open| open.stream), Some(stream));
+    }
 }
 
 #[test]
