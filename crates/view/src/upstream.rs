@@ -21,9 +21,9 @@ const LINGER: Duration = Duration::from_secs(300);
 /// Streams are taken up again at a random moment of so long a time after the link came back, and those of pods, first of all
 /// kubelet's, of a shorter one before that: a region's nodes come back as one, before one API server.
 const SPREAD: Duration = Duration::from_secs(16);
-/// That is after an outage of so long a time; after a shorter one it is a part of it. A link that comes and goes must not keep
-/// streams from being taken up, and an API server remembers only so many changes.
-const OUTAGE: Duration = Duration::from_secs(30);
+/// That is after an outage of at least so long a time. After a shorter one they are taken up at once: a link that comes and goes
+/// must not keep them from it, an API server remembers only so many changes, and nobody is to be passed over any.
+const OUTAGE: Duration = Duration::from_secs(20);
 const SPREAD_OF_PODS: Duration = Duration::from_secs(6);
 /// How long a credential that the cloud did not take is not tried again: an API server that starts says 401 to tokens that it
 /// takes a moment later.
@@ -43,7 +43,7 @@ impl View {
         if !online {
             self.went = now;
         }
-        let away = now.saturating_sub(self.went).min(OUTAGE);
+        let is_long = now.saturating_sub(self.went) >= OUTAGE;
         let resources: Vec<ResourceId> = self.collections.keys().cloned().collect();
         for resource in resources {
             self.out.ask_again(&resource);
@@ -52,8 +52,8 @@ impl View {
             for (id, stream) in &mut self.streams {
                 // Whatever kept it from being opened may have been the link.
                 if let State::Waiting(until) = &mut stream.state {
-                    *until = now + phase(&stream.resource, away, random.wrapping_mul(2 * id.0 + 1));
-                    stream.is_spread = true;
+                    let wait = phase(&stream.resource, random.wrapping_mul(2 * id.0 + 1));
+                    (*until, stream.is_spread) = if is_long { (now + wait, true) } else { (now, false) };
                 }
             }
         }
@@ -426,11 +426,11 @@ impl View {
     }
 }
 
-/// How long after the link came back, which was away for so long, a stream of this resource is taken up.
-fn phase(resource: &ResourceId, away: Duration, random: u64) -> Duration {
+/// How long after an outage a stream of this resource is taken up.
+fn phase(resource: &ResourceId, random: u64) -> Duration {
     let is_pods = resource.group().is_empty() && resource.resource() == "pods";
     let (after, spread) = if is_pods { (Duration::ZERO, SPREAD_OF_PODS) } else { (SPREAD_OF_PODS, SPREAD) };
-    (after + part(spread, random)).mul_f64(away.as_secs_f64() / OUTAGE.as_secs_f64())
+    after + part(spread, random)
 }
 
 impl crate::collection::Collection {
