@@ -18,13 +18,13 @@ use crate::view::{View, Wish};
 
 /// How long a stream outlives its last client.
 const LINGER: Duration = Duration::from_secs(300);
-/// Streams are taken up again at a random moment of so long a time after the link came back, and those of pods, first of all
-/// kubelet's, of a shorter one before that: a region's nodes come back as one, before one API server.
-const SPREAD: Duration = Duration::from_secs(16);
-/// That is after an outage of at least so long a time. After a shorter one they are taken up at once: a link that comes and goes
-/// must not keep them from it, an API server remembers only so many changes, and nobody is to be passed over any.
+/// After an outage of at least so long a time streams are taken up again at a random moment: a region's nodes come back as one,
+/// before one API server. After a shorter one they are at once: a link that comes and goes must not keep them from it, an API
+/// server remembers only so many changes, and nobody is to be passed over any.
 const OUTAGE: Duration = Duration::from_secs(20);
+/// Those of pods, first of all kubelet's, within so long a time, the rest within the other after that.
 const SPREAD_OF_PODS: Duration = Duration::from_secs(6);
+const SPREAD: Duration = Duration::from_secs(16);
 /// How long a credential that the cloud did not take is not tried again: an API server that starts says 401 to tokens that it
 /// takes a moment later.
 const REFUSED: Duration = Duration::from_secs(60);

@@ -202,7 +202,8 @@ impl View {
         }
     }
 
-    /// A set was read anew: who began with a version from the cloud that the set had not been read up to cannot be told what he missed.
+    /// A set was read anew: who began with a version from the cloud that the set had not been read up to cannot be told what
+    /// he missed.
     pub(crate) fn expire_skipped(&mut self, resource: &ResourceId) {
         let Some(collection) = self.collections.get(resource).filter(|_| !resource.is_overlaid()) else {
             return;

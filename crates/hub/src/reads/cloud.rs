@@ -10,7 +10,7 @@ use hyper::header::{
     USER_AGENT,
 };
 use hyper::{Request, Response, StatusCode};
-use view::ResourceId;
+use view::{CloudRv, ResourceId, Scope};
 use wire::Encoding;
 use wire::media::Served;
 
@@ -148,22 +148,6 @@ impl Reads {
         }
     }
 
-    /// Asks the first question and, if the cloud does not answer that one, the second.
-    pub(super) async fn ask_either(
-        &self,
-        who: &Who,
-        [first, second]: [&str; 2],
-        headers: HeaderMap,
-    ) -> Result<Whole, Trouble> {
-        match self.ask_whole(who, first, headers.clone()).await? {
-            // "Too large resource version": the cloud was restored from a backup, or this API server is behind.
-            unable if unable.status == StatusCode::GATEWAY_TIMEOUT => {
-                self.ask_whole(who, second, headers).await
-            }
-            whole => Ok(whole),
-        }
-    }
-
     /// The same for a question whose answer is read whole. When the cloud is given up meanwhile, so is the question.
     pub(super) async fn ask_whole(
         &self,
@@ -183,6 +167,29 @@ impl Reads {
                 _ => Err(Trouble::NotSent("the hub stops".to_owned())),
             },
         }
+    }
+
+    /// Asks for a set as the API server has it in its memory, if that is no older than `known`; else for a page of it that the
+    /// store is asked for.
+    pub(super) async fn ask_set(
+        &self,
+        who: &Who,
+        (resource, scope): (&ResourceId, &Scope),
+        known: Option<CloudRv>,
+        page: &[(&str, &str)],
+    ) -> Result<Whole, Trouble> {
+        let ask = async |parameters: &[(&str, &str)]| {
+            let target = super::path::read(resource, scope, parameters);
+            self.ask_whole(who, &target, self.own_headers(resource)).await
+        };
+        if let Some(known) = known {
+            let remembered = ask(&[("resourceVersion", &known.to_string())]).await?;
+            // "Too large resource version": the cloud was restored from a backup, or this API server is behind.
+            if remembered.status != StatusCode::GATEWAY_TIMEOUT {
+                return Ok(remembered);
+            }
+        }
+        ask(page).await
     }
 }
 

@@ -94,14 +94,8 @@ impl Stream<'_> {
     /// API servers read the pods of all nodes from their store one by one. So these are read as the API server has them in its
     /// memory, where they are found by their node; if that is older than what is known, the store is asked.
     async fn present(&self, who: &Who, from: CloudRv) -> Result<Page, End> {
-        if path::is_of_a_node(&self.open.scope) {
-            let known = self.open.reached.max(Some(from)).unwrap_or(from).to_string();
-            match self.page(who, &[("resourceVersion", &known)], |_| {}).await {
-                Err(NoPage { is_behind: true, .. }) => {}
-                remembered => return Ok(remembered?),
-            }
-        }
-        Ok(self.page(who, &[("limit", "1")], |_| {}).await?)
+        let known = path::is_of_a_node(&self.open.scope).then(|| self.open.reached.max(Some(from))).flatten();
+        self.page(who, known, &[("limit", "1")], |_| {}).await
     }
 
     /// Reads everything, then follows.
@@ -113,7 +107,7 @@ impl Stream<'_> {
                 parameters.push(("continue", token.as_str()));
             }
             let mut objects = Vec::new();
-            let page = self.page(who, &parameters, |object| objects.push(object)).await?;
+            let page = self.page(who, None, &parameters, |object| objects.push(object)).await?;
             self.reads.with(|view| {
                 if token.is_empty() {
                     view.opened(self.open.stream);
@@ -130,20 +124,19 @@ impl Stream<'_> {
         }
     }
 
-    /// A page of the present state.
+    /// A page of the present state; the whole of it, if the API server has it no older than `known` in its memory.
     async fn page(
         &self,
         who: &Who,
+        known: Option<CloudRv>,
         parameters: &[(&str, &str)],
         mut take: impl FnMut(Object),
-    ) -> Result<Page, NoPage> {
+    ) -> Result<Page, End> {
         let resource = &self.open.resource;
-        let target = path::read(resource, &self.open.scope, parameters);
-        let answer = self.reads.ask_whole(who, &target, self.reads.own_headers(resource)).await;
+        let answer = self.reads.ask_set(who, (resource, &self.open.scope), known, parameters).await;
         let answer = answer.map_err(|trouble| end_of(&trouble))?;
         if answer.status != StatusCode::OK {
-            let is_behind = answer.status == StatusCode::GATEWAY_TIMEOUT;
-            return Err(NoPage { end: end_with(answer.status), is_behind });
+            return Err(end_with(answer.status));
         }
         let (body, encoding) = answer.object().ok_or(End::NotServed)?;
         let list = List::parse(&body, encoding).map_err(|_| End::Broken)?;
@@ -226,25 +219,6 @@ impl Stream<'_> {
 struct Page {
     rv: CloudRv,
     token: String,
-}
-
-/// Why there is no page.
-struct NoPage {
-    end: End,
-    /// The API server has not heard of the version that was asked for.
-    is_behind: bool,
-}
-
-impl From<End> for NoPage {
-    fn from(end: End) -> Self {
-        Self { end, is_behind: false }
-    }
-}
-
-impl From<NoPage> for End {
-    fn from(no_page: NoPage) -> Self {
-        no_page.end
-    }
 }
 
 fn end_of(trouble: &Trouble) -> End {

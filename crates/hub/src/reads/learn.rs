@@ -75,7 +75,7 @@ impl Read<'_> {
     }
 
     /// The path by which the hub asks for the same in its own way: everything, at its newest.
-    fn own_target(&self) -> String {
+    pub(super) fn own_target(&self) -> String {
         match &self.what {
             What::Object(key) => format!("{}/{}", path::set(&self.resource, key.namespace()), key.name()),
             What::Set(scope, _) => path::read(&self.resource, scope, &[]),

@@ -262,33 +262,33 @@ impl Reads {
     /// Reads something as the node, and lets the view learn it.
     pub(super) async fn read_for_settling(self: &Arc<Self>, read: &Reading) -> Got {
         let Some(who) = Who::node() else { return Got::Failed { retry_after: None } };
-        // What was ever known of the pods is enough to begin with: they are read as the API server has them in its memory. A patch
-        // holds for the version that was read, and of each change since then the stream tells.
-        let (resource, what, target, remembered) = match read {
+        let (resource, what) = match read {
             Reading::Pods => {
-                let pods = ResourceId::new("", "v1", "pods", "");
                 let Ok(fields) = format!("spec.nodeName={}", self.node).parse() else {
                     return Got::Failed { retry_after: None };
                 };
                 let scope = Scope { fields, ..Scope::default() };
-                let known = self.lock().position(&pods, &scope).map(|rv| rv.to_string());
-                let remembered =
-                    known.map(|rv| super::path::read(&pods, &scope, &[("resourceVersion", &rv)]));
-                let target = super::path::read(&pods, &scope, &[]);
-                (pods, What::Set(scope, true), target, remembered)
+                (ResourceId::new("", "v1", "pods", ""), What::Set(scope, true))
             }
             Reading::Own((resource, key)) | Reading::Again((resource, key)) => {
-                let target = format!("{}/{}", super::path::set(resource, key.namespace()), key.name());
-                (resource.clone(), What::Object(key.clone()), target, None)
+                (resource.clone(), What::Object(key.clone()))
             }
         };
-        let (headers, none) = (self.own_headers(&resource), HeaderMap::new());
+        let asked = match &what {
+            // What was ever known of the pods is enough to begin with: a patch holds for the version that was read, and of each
+            // change since then the stream tells.
+            What::Set(scope, _) => {
+                let known = self.lock().position(&resource, scope);
+                self.ask_set(&who, (&resource, scope), known, &[]).await
+            }
+            What::Object(key) => {
+                let target = format!("{}/{}", super::path::set(&resource, key.namespace()), key.name());
+                self.ask_whole(&who, &target, self.own_headers(&resource)).await
+            }
+        };
+        let none = HeaderMap::new();
         let read =
             Read { who: &who, target: "", headers: &none, resource, what, accepted: Accepted::DEFAULT };
-        let asked = match remembered {
-            Some(remembered) => self.ask_either(&who, [&remembered, &target], headers).await,
-            None => self.ask_whole(&who, &target, headers).await,
-        };
         let whole = match asked {
             Ok(whole) => whole,
             Err(trouble) => {
@@ -304,7 +304,8 @@ impl Reads {
             (_, true) => Got::Read,
             (status, false) => {
                 tracing::warn!(
-                    "{target}: the cloud answered {status}, and what waits cannot be settled before it is read"
+                    "{}: the cloud answered {status}, and what waits cannot be settled before it is read",
+                    read.own_target()
                 );
                 Got::Failed { retry_after }
             }

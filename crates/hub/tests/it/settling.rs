@@ -129,3 +129,27 @@ async fn p6_a_pod_that_turns_out_to_be_gone_is_not_shown_as_it_was_before_it_end
     cut(&bench).await;
     assert_eq!(names(&list(&mut kubelet, OWN_PODS).await.json()), ["one"]);
 }
+
+#[tokio::test]
+async fn p6_the_nodes_pods_are_read_from_the_api_servers_memory_and_from_its_store_only_if_that_is_behind() {
+    for behind in [0, 1] {
+        let bench = cut_off(|_| {}).await;
+        let mut kubelet = bench.as_kubelet().await;
+        assert_eq!(patch(&mut kubelet, "one", &json!({"phase": "Succeeded"})).await.code, 200);
+        let status = wire::Status::resource_version_too_large(2, 1);
+        let fault = Fault::new(Trouble::Refuse(status, Some(1))).on("list", "pods").times(behind);
+        bench.cloud.fault(fault);
+        bench.cloud.forget_requests();
+        heal(&bench).await;
+        settled(&bench).await;
+        let requests = bench.cloud.requests();
+        let lists = requests.iter().filter(|seen| {
+            seen.method == "GET" && seen.target.contains("/pods?") && !seen.target.contains("watch=true")
+        });
+        let (remembered, stored): (Vec<_>, Vec<_>) =
+            lists.partition(|seen| seen.target.contains("resourceVersion="));
+        assert!(!remembered.is_empty(), "{requests:?}");
+        assert_eq!(stored.len(), usize::try_from(behind).unwrap(), "{requests:?}");
+        assert_eq!(in_cloud(&bench, "one")["status"]["phase"], "Succeeded");
+    }
+}
